@@ -1,1 +1,18 @@
-//! 
+//! The use-cases of backupd, one a file: check, run, verify, prune.
+//!
+//! The engine turns a checked [`Config`] into work on the `postgres`, `stream` and `catalog` crates and says what happens as
+//! [`Event`]s. It reads no environment, prints nothing, and never knows who listens.
+
+pub mod clock;
+pub mod config;
+pub mod event;
+pub mod plan;
+pub mod preflight;
+pub mod prune;
+pub mod run;
+pub mod space;
+mod steps;
+pub mod verify;
+
+pub use config::Config;
+pub use event::{Event, Observer};

@@ -1,1 +1,15 @@
-//! 
+//! Bytes in motion: child processes, compression, digests, durable files, archives. Knows nothing of databases, sets or settings, and
+//! imports no crate of ours.
+
+pub mod artifact;
+pub mod child;
+pub mod digest;
+pub mod durable;
+pub mod gzip;
+mod proof;
+pub mod read;
+
+pub mod tar;
+pub mod zstd;
+
+pub use proof::Finished;

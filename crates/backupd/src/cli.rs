@@ -1,0 +1,77 @@
+//! The command line: subcommands, their options and their help.
+
+use catalog::set::Selector;
+use clap::{Args, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Settings come from the environment; docs/configuration.md lists them all.
+SET is a set's id (20261120T020000Z), a unique beginning of one, or `latest`, the newest good set.
+Exit codes: 0 done · 1 failed · 2 usage or settings · 3 another run holds the lock · 4 a difference was found · 130/143 interrupted.";
+
+/// Backs up self-hosted Supabase and Keycloak as one recovery point, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "backupd", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make one backup set in this process: dump, pack, read back, apply retention
+    ///
+    /// Exits 0 when the set is good, 1 when a step failed or nothing could be made, 2 when settings are wrong, 3 when another run is
+    /// at work.
+    #[command(after_help = AFTER_HELP)]
+    Run(Output),
+    /// Look at everything a run needs and change nothing
+    #[command(after_help = AFTER_HELP)]
+    Check(Output),
+    /// List the sets that are kept, oldest first
+    #[command(after_help = AFTER_HELP)]
+    List(Output),
+    /// Show what a set holds
+    #[command(after_help = AFTER_HELP)]
+    Show(OneSet),
+    /// Read a set back and compare it with its manifest
+    ///
+    /// Every file is read whole: size, SHA-256, decoding, the dump's closing line, rows per table, every archive entry. Exits 4 when
+    /// anything differs.
+    #[command(after_help = AFTER_HELP)]
+    Verify(OneSet),
+    /// Apply retention now
+    #[command(after_help = AFTER_HELP)]
+    Prune(Prune),
+}
+
+/// How facts are printed.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// Print JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A command on one set.
+#[derive(Debug, Args)]
+pub struct OneSet {
+    /// The set: an id, a unique beginning of one, or `latest`
+    #[arg(default_value = "latest", value_name = "SET")]
+    pub set: Selector,
+    /// How facts are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Options of `prune`.
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How facts are printed.
+    #[command(flatten)]
+    pub output: Output,
+}

@@ -1,0 +1,40 @@
+//! `backupd check`: preflight alone.
+
+use engine::preflight::{Outcome, preflight};
+
+use super::{Exit, Refusal, print_json, print_text};
+use crate::cli::Output;
+use crate::env::Environment;
+use crate::render::table::Table;
+use crate::signals::Signals;
+
+pub async fn execute(
+    output: &Output,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
+    let config = environment.config()?;
+    let found = preflight(&config, &signals.token).await;
+    if signals.token.is_cancelled() {
+        return Ok(Exit::Interrupted(signals.exit_code()));
+    }
+    if output.json {
+        print_json(&found.checks)?;
+    } else {
+        let mut table = Table::new(&[]);
+        for check in &found.checks {
+            let mark = match check.outcome {
+                Outcome::Passed => "ok",
+                Outcome::Warning => "warning",
+                Outcome::Failed => "FAILED",
+            };
+            table.row([mark, &check.subject, &check.text]);
+        }
+        print_text(&table.to_string())?;
+    }
+    Ok(if found.has_failures() {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
+}

@@ -1,0 +1,69 @@
+//! `backupd list`: what is kept.
+
+use catalog::catalog::Entry;
+use catalog::manifest::RunStatus;
+use serde::Serialize;
+
+use super::{Exit, Refusal, open, print_json, print_text};
+use crate::cli::Output;
+use crate::env::Environment;
+use crate::render::set::{bytes, duration, status};
+use crate::render::table::Table;
+
+#[derive(Serialize)]
+struct Row {
+    set: String,
+    status: Option<RunStatus>,
+    good: bool,
+    why_not_good: Option<String>,
+    trigger: Option<String>,
+    started_at: Option<String>,
+    bytes: u64,
+    duration_ms: Option<u64>,
+}
+
+pub fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refusal> {
+    let dir = environment.backup_dir()?;
+    let entries = open(&dir)?.list()?;
+    let rows: Vec<Row> = entries.iter().map(row).collect();
+    if output.json {
+        print_json(&rows)?;
+        return Ok(Exit::Done);
+    }
+    if rows.is_empty() {
+        print_text(&format!("no backup sets in {}\n", dir.display()))?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(&["SET", "STATUS", "GOOD", "TRIGGER", "SIZE", "TOOK", "NOTE"]);
+    for row in &rows {
+        table.row([
+            row.set.as_str(),
+            row.status.map_or("unreadable", status),
+            if row.good { "yes" } else { "no" },
+            row.trigger.as_deref().unwrap_or("-"),
+            &bytes(row.bytes),
+            &row.duration_ms.map_or("-".to_owned(), duration),
+            row.why_not_good.as_deref().unwrap_or(""),
+        ]);
+    }
+    print_text(&table.to_string())?;
+    Ok(Exit::Done)
+}
+
+fn row(entry: &Entry) -> Row {
+    let manifest = entry.manifest.as_ref().ok();
+    Row {
+        set: entry.id.to_string(),
+        status: manifest.map(|manifest| manifest.status),
+        good: entry.good,
+        why_not_good: entry.why_not_good.clone(),
+        trigger: manifest.map(|manifest| manifest.trigger.clone()),
+        started_at: manifest.map(|manifest| {
+            manifest
+                .started_at
+                .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+        }),
+        bytes: entry.bytes,
+        duration_ms: manifest.and_then(|manifest| manifest.duration_ms()),
+    }
+}

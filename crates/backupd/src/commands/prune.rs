@@ -1,0 +1,67 @@
+//! `backupd prune`: retention now.
+
+use catalog::catalog::Catalog;
+use catalog::history::History;
+use catalog::lock::Lock;
+use engine::clock;
+use engine::prune::{Pruned, decide, prune};
+
+use super::{Exit, Refusal, open, print_json, print_text};
+use crate::cli::Prune;
+use crate::env::Environment;
+use crate::render::table::Table;
+
+pub fn execute(asked: &Prune, environment: &Environment) -> Result<Exit, Refusal> {
+    let (dir, policy) = environment.retention()?;
+    let now = clock::now();
+    let pruned = if asked.dry_run {
+        Pruned {
+            decisions: decide(&open(&dir)?, &policy, now)?,
+            ..Pruned::default()
+        }
+    } else {
+        open(&dir)?;
+        let catalog = Catalog::open(&dir)?;
+        let _lock = Lock::acquire(&dir, now, "backupd prune")?;
+        prune(
+            &catalog,
+            &History::open(&dir)?,
+            &policy,
+            now,
+            &|_: &engine::Event| {},
+        )?
+    };
+    if asked.output.json {
+        print_json(&pruned)?;
+    } else {
+        print_text(&table(&pruned, asked.dry_run))?;
+    }
+    Ok(if pruned.failed.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+fn table(pruned: &Pruned, dry_run: bool) -> String {
+    if pruned.decisions.is_empty() {
+        return "there are no sets to prune\n".to_owned();
+    }
+    let mut table = Table::new(&["SET", "FATE", "BECAUSE"]);
+    for decision in &pruned.decisions {
+        let failed = pruned
+            .failed
+            .iter()
+            .find(|(set, _)| *set == decision.id)
+            .map(|(_, why)| why.as_str());
+        let fate = match (decision.keep, failed, dry_run) {
+            (true, _, _) => "kept",
+            (false, Some(_), _) => "NOT REMOVED",
+            (false, None, true) => "would go",
+            (false, None, false) => "removed",
+        };
+        let because = failed.map_or_else(|| decision.reasons.join(", "), str::to_owned);
+        table.row([decision.id.to_string().as_str(), fate, &because]);
+    }
+    table.to_string()
+}

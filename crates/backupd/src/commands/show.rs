@@ -1,0 +1,24 @@
+//! `backupd show`: one set's manifest.
+
+use super::{Exit, Refusal, find, print_json, print_text};
+use crate::cli::OneSet;
+use crate::env::Environment;
+use crate::render;
+
+pub fn execute(asked: &OneSet, environment: &Environment) -> Result<Exit, Refusal> {
+    let entry = find(environment, &asked.set)?;
+    let manifest = entry
+        .manifest
+        .map_err(|error| Refusal::Unusable(format!("{}: {error}", entry.path.display())))?;
+    if asked.output.json {
+        print_json(&manifest)?;
+    } else {
+        let mut text = render::set::manifest(&manifest);
+        match entry.why_not_good {
+            None => text.push_str("good: yes\n"),
+            Some(why) => text.push_str(&format!("good: no, {why}\n")),
+        }
+        print_text(&text)?;
+    }
+    Ok(Exit::Done)
+}

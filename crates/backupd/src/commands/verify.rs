@@ -1,0 +1,141 @@
+//! `backupd verify`: reads a set back and says every difference.
+
+use std::sync::Arc;
+
+use catalog::catalog::Entry;
+use catalog::history::{Happening, History};
+use catalog::manifest::MANIFEST;
+use engine::verify::{Problem, Reading, Report, verify_set};
+use postgres::tools::Tools;
+use serde::Serialize;
+use stream::artifact::Meter;
+
+use super::{Exit, Refusal, find, print_json, print_text};
+use crate::cli::OneSet;
+use crate::env::Environment;
+use crate::render::{self, progress::Progress, set::bytes};
+use crate::signals::Signals;
+
+#[derive(Serialize)]
+struct Verdict<'a> {
+    set: String,
+    whole: bool,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+pub async fn execute(
+    asked: &OneSet,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
+    let entry = find(environment, &asked.set)?;
+    let report = match &entry.manifest {
+        Err(error) => Report {
+            problems: vec![Problem {
+                file: MANIFEST.to_owned(),
+                what: error.to_string(),
+            }],
+            ..Report::default()
+        },
+        Ok(manifest) => {
+            let search = environment.tool_search();
+            // Only dumps in custom format need the tools; without them such a dump is reported as not readable.
+            let tools = Tools::find(search.bindir.as_deref(), &search.path, &signals.token)
+                .await
+                .ok();
+            let progress = Progress::start(environment.logging()?);
+            let reading = Reading {
+                tools: tools.as_ref(),
+                observer: &progress,
+                meter: Arc::new(Meter::default()),
+                cancel: &signals.token,
+            };
+            let read = verify_set(&entry.path, manifest, &reading).await;
+            progress.clear();
+            match read {
+                Ok(report) => report,
+                Err(interrupted) => {
+                    render::error::say(&interrupted.to_string());
+                    return Ok(Exit::Interrupted(signals.exit_code()));
+                }
+            }
+        }
+    };
+    remember(environment, &entry, &report)?;
+    say(asked, &entry, &report)?;
+    Ok(if report.is_whole() {
+        Exit::Done
+    } else {
+        Exit::Different
+    })
+}
+
+/// Keeps the verdict, so that a set found damaged no longer counts as good. A backup directory that is mounted read-only (a copy on
+/// another machine) can be verified all the same.
+fn remember(environment: &Environment, entry: &Entry, report: &Report) -> Result<(), Refusal> {
+    let dir = environment.backup_dir()?;
+    let kept = History::open(&dir).and_then(|history| {
+        history.append(
+            engine::clock::now(),
+            &Happening::SetVerified {
+                set: entry.id,
+                whole: report.is_whole(),
+                problems: report
+                    .problems
+                    .iter()
+                    .map(|problem| format!("{}: {}", problem.file, problem.what))
+                    .collect(),
+            },
+        )
+    });
+    if let Err(error) = kept {
+        render::error::note(&format!(
+            "the verdict was not kept in {}: {error}",
+            dir.display()
+        ));
+    }
+    Ok(())
+}
+
+fn say(asked: &OneSet, entry: &Entry, report: &Report) -> Result<(), Refusal> {
+    let set = entry.id.to_string();
+    if asked.output.json {
+        print_json(&Verdict {
+            set,
+            whole: report.is_whole(),
+            report,
+        })?;
+        return Ok(());
+    }
+    let mut text = String::new();
+    for problem in &report.problems {
+        text.push_str(&format!("{set}/{}: {}\n", problem.file, problem.what));
+    }
+    let status = entry.manifest.as_ref().ok().map(|manifest| manifest.status);
+    if report.is_whole() {
+        text.push_str(&format!(
+            "{set} is whole: {} files, {} on disk, {} decoded, {} rows, {} archive entries\n",
+            report.files,
+            bytes(report.bytes),
+            bytes(report.raw_bytes),
+            report.rows,
+            report.entries
+        ));
+        if let Some(status) =
+            status.filter(|status| *status != catalog::manifest::RunStatus::Succeeded)
+        {
+            text.push_str(&format!(
+                "its run is marked {}: what it holds is intact, but it is no full recovery point\n",
+                render::set::status(status)
+            ));
+        }
+    } else {
+        text.push_str(&format!(
+            "{set} is DAMAGED: {} difference(s)\n",
+            report.problems.len()
+        ));
+    }
+    print_text(&text)?;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `BACKUP_LOG` and `BACKUP_LOG_FORMAT`.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{Problems, parse, raw};
+
+/// How logs are written: to standard error, from this level on, in this format.
+#[derive(Debug, Clone)]
+pub struct Logging {
+    level: String,
+    /// Text or JSON.
+    pub format: LogFormat,
+    color: bool,
+}
+
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line, for log collectors.
+    Json,
+}
+
+const LEVELS: &str = "error, warn, info, debug or trace, or a filter such as `info,postgres=debug`";
+
+pub(super) fn read(vars: &BTreeMap<String, String>, problems: &mut Problems) -> Option<Logging> {
+    let raw: raw::Logs = raw::read(vars);
+    let level = raw.backup_log.unwrap_or_else(|| "info".to_owned());
+    if EnvFilter::try_new(&level).is_err() {
+        problems.say(format!("BACKUP_LOG={level} is no log level: use {LEVELS}"));
+        return None;
+    }
+    let format = parse::choice(
+        "BACKUP_LOG_FORMAT",
+        raw.backup_log_format.as_deref(),
+        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
+        problems,
+    )?;
+    Some(Logging {
+        level,
+        format,
+        color: !vars.contains_key("NO_COLOR"),
+    })
+}
+
+impl Logging {
+    /// Makes this the process's logging. Done once; a second call changes nothing.
+    pub fn install(&self) {
+        let filter = EnvFilter::new(&self.level);
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_target(false)
+            .with_writer(std::io::stderr);
+        // try_init fails only when a subscriber is there already, which is then the same one.
+        let _ = match self.format {
+            LogFormat::Json => builder.json().flatten_event(true).try_init(),
+            LogFormat::Text => builder
+                .with_ansi(self.color && std::io::stderr().is_terminal())
+                .try_init(),
+        };
+    }
+}

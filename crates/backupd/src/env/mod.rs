@@ -1,0 +1,198 @@
+//! The only readers of the environment. Every problem is collected and told at once; nothing happens before all settings are right.
+
+mod logging;
+mod names;
+mod parse;
+mod raw;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use catalog::retention::Policy;
+use engine::Config;
+use engine::config::ToolSearch;
+
+pub use logging::{LogFormat, Logging};
+use names::Setting;
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Problems(Vec<String>);
+
+impl Problems {
+    fn say(&mut self, problem: impl Into<String>) {
+        self.0.push(problem.into());
+    }
+
+    /// The value, unless there is any problem.
+    fn unless<T>(self, value: Option<T>) -> Result<T, Self> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            _ => Err(self),
+        }
+    }
+}
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.len() {
+            1 => write!(f, "one setting is wrong; nothing was done:")?,
+            n => write!(f, "{n} settings are wrong; nothing was done:")?,
+        }
+        for problem in &self.0 {
+            write!(f, "\n  - {problem}")?;
+        }
+        write!(f, "\nSettings are described in docs/configuration.md.")
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The environment as it was when the process began, with secrets read from their files.
+pub struct Environment {
+    vars: BTreeMap<String, String>,
+    /// What is wrong whatever the command: unknown names, unreadable secret files.
+    problems: Problems,
+    path: Vec<PathBuf>,
+}
+
+impl Environment {
+    /// Reads the process's environment.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this module is the one reader of the environment"
+    )]
+    pub fn read() -> Self {
+        let mut problems = Problems::default();
+        let mut vars = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            match value.into_string() {
+                Ok(value) => {
+                    vars.insert(name, value);
+                }
+                Err(_) if names::is_ours(&name) => {
+                    problems.say(format!("{name} is not valid UTF-8"));
+                }
+                Err(_) => {}
+            }
+        }
+        Self::new(vars, problems)
+    }
+
+    fn new(mut vars: BTreeMap<String, String>, mut problems: Problems) -> Self {
+        // An empty value is what Compose passes for `NAME=${NAME:-}`: the same as none.
+        vars.retain(|_, value| !value.trim().is_empty());
+        for name in vars.keys() {
+            if let Some(problem) = names::unknown(name) {
+                problems.say(problem);
+            }
+        }
+        for setting in names::SETTINGS.iter().filter(|setting| setting.secret) {
+            read_secret_file(setting, &mut vars, &mut problems);
+        }
+        let path = vars
+            .get("PATH")
+            .map(|path| std::env::split_paths(path).collect())
+            .unwrap_or_default();
+        Self {
+            vars,
+            problems,
+            path,
+        }
+    }
+
+    /// Everything a run needs.
+    pub fn config(&self) -> Result<Config, Problems> {
+        let mut problems = self.problems.clone();
+        let backup_dir = self.dir(&mut problems);
+        let (databases, trees) = sources::read(&self.vars, &mut problems);
+        let (format, encoding) = parse::format_and_encoding(&self.vars, &mut problems);
+        let retention = parse::retention(&self.vars, &mut problems);
+        let step_timeout = parse::step_timeout(&self.vars, &mut problems);
+        // Judged here too, so that one message names all problems.
+        logging::read(&self.vars, &mut problems);
+        let config = backup_dir
+            .zip(retention)
+            .map(|(backup_dir, retention)| Config {
+                backup_dir,
+                databases,
+                trees,
+                format,
+                encoding,
+                retention,
+                step_timeout,
+                tools: self.tool_search(),
+            });
+        problems.unless(config)
+    }
+
+    /// `BACKUP_DIR`: all that commands on finished sets need, so that they work on the worst day with nothing else set.
+    pub fn backup_dir(&self) -> Result<PathBuf, Problems> {
+        let mut problems = Problems::default();
+        let dir = self.dir(&mut problems);
+        problems.unless(dir)
+    }
+
+    /// What `prune` needs: it removes sets, so a misspelt setting must stop it.
+    pub fn retention(&self) -> Result<(PathBuf, Policy), Problems> {
+        let mut problems = self.problems.clone();
+        let dir = self.dir(&mut problems);
+        let policy = parse::retention(&self.vars, &mut problems);
+        problems.unless(dir.zip(policy))
+    }
+
+    /// How logs are written.
+    pub fn logging(&self) -> Result<Logging, Problems> {
+        let mut problems = Problems::default();
+        let logging = logging::read(&self.vars, &mut problems);
+        problems.unless(logging)
+    }
+
+    /// Where PostgreSQL's programs are looked for.
+    pub fn tool_search(&self) -> ToolSearch {
+        ToolSearch {
+            bindir: self.vars.get("BACKUP_PG_BINDIR").map(PathBuf::from),
+            path: self.path.clone(),
+        }
+    }
+
+    fn dir(&self, problems: &mut Problems) -> Option<PathBuf> {
+        let text = self.vars.get("BACKUP_DIR").map_or("/backups", |v| v.trim());
+        parse::absolute("BACKUP_DIR", text, problems)
+    }
+}
+
+/// `NAME_FILE` for a secret: the file's content, trimmed, stands for the value.
+fn read_secret_file(
+    setting: &Setting,
+    vars: &mut BTreeMap<String, String>,
+    problems: &mut Problems,
+) {
+    let name = setting.name;
+    let by_file = format!("{name}_FILE");
+    let Some(path) = vars.get(&by_file).cloned() else {
+        return;
+    };
+    if vars.contains_key(name) {
+        problems.say(format!(
+            "{name} and {by_file} are both set: keep one of them"
+        ));
+        return;
+    }
+    match std::fs::read_to_string(Path::new(path.trim())) {
+        Ok(text) if text.trim().is_empty() => {
+            problems.say(format!("{by_file}={path} is empty: write the value of {name} into it"));
+        }
+        Ok(text) => {
+            vars.insert(name.to_owned(), text.trim().to_owned());
+        }
+        Err(error) => problems.say(format!(
+            "{by_file}={path} cannot be read: {error}; is the secret mounted, and readable to this user?"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

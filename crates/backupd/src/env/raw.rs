@@ -1,0 +1,67 @@
+//! Settings as they stand in the environment: optional strings, one struct a theme. `envy` stops at its first error, so it must not
+//! be the one that judges; strings never fail.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// Where data come from.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Sources {
+    pub database_url: Option<String>,
+    pub session_database_url: Option<String>,
+    pub kc_db_url: Option<String>,
+    pub kc_db_url_host: Option<String>,
+    pub kc_db_url_port: Option<String>,
+    pub kc_db_url_database: Option<String>,
+    pub kc_db_url_properties: Option<String>,
+    pub kc_db_schema: Option<String>,
+    pub kc_db_username: Option<String>,
+    pub kc_db_password: Option<String>,
+    pub supabase_storage_path: Option<String>,
+    pub backup_sources: Option<String>,
+    pub backup_extra_databases: Option<String>,
+    pub backup_extra_paths: Option<String>,
+}
+
+/// How artifacts are written.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Writing {
+    pub backup_dump_format: Option<String>,
+    pub backup_compression: Option<String>,
+    pub backup_compression_level: Option<String>,
+    pub backup_threads: Option<String>,
+    pub backup_step_timeout: Option<String>,
+}
+
+/// What is kept.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    pub backup_retention_days: Option<String>,
+    pub backup_keep_last: Option<String>,
+    pub backup_keep_daily: Option<String>,
+    pub backup_keep_weekly: Option<String>,
+    pub backup_keep_monthly: Option<String>,
+    pub backup_retention_min: Option<String>,
+}
+
+/// How logs are written.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Logs {
+    pub backup_log: Option<String>,
+    pub backup_log_format: Option<String>,
+}
+
+/// One theme's settings. With optional strings only, `envy` has nothing to refuse.
+pub fn read<T: DeserializeOwned + Default>(vars: &BTreeMap<String, String>) -> T {
+    envy::from_iter(
+        vars.iter()
+            .map(|(name, value)| (name.clone(), value.clone())),
+    )
+    .unwrap_or_default()
+}

@@ -1,0 +1,227 @@
+//! Sources: Supabase, Keycloak, storage, and what the operator adds to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::config::{DatabaseRole, DatabaseSource, TreeRole, TreeSource};
+use postgres::dsn::Dsn;
+
+use super::{Problems, parse, raw};
+
+const SUPABASE: &str = "supabase";
+const KEYCLOAK: &str = "keycloak";
+const STORAGE: &str = "storage";
+const SOURCES: [&str; 3] = [SUPABASE, KEYCLOAK, STORAGE];
+/// Names of a run's own steps, which no label may take.
+const STEPS: [&str; 5] = ["preflight", "manifest", "verify", "offsite", "retention"];
+/// Labels become file names and metric labels.
+const LABEL_MAX: usize = 40;
+
+/// Databases and trees in the order of a run.
+pub fn read(
+    vars: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> (Vec<DatabaseSource>, Vec<TreeSource>) {
+    let raw: raw::Sources = raw::read(vars);
+    let wanted = wanted(raw.backup_sources.as_deref(), problems);
+    let mut databases = Vec::new();
+    let mut trees = Vec::new();
+    if wanted.contains(SUPABASE)
+        && let Some(dsn) = supabase(&raw, problems)
+    {
+        databases.push(database(SUPABASE, DatabaseRole::Supabase, dsn));
+    }
+    if wanted.contains(KEYCLOAK)
+        && let Some(dsn) = keycloak(&raw, problems)
+    {
+        databases.push(database(KEYCLOAK, DatabaseRole::Keycloak, dsn));
+    }
+    let mut labels = BTreeSet::new();
+    for (label, text) in pairs(
+        "BACKUP_EXTRA_DATABASES",
+        raw.backup_extra_databases.as_deref(),
+        &mut labels,
+        problems,
+    ) {
+        match Dsn::parse(&text) {
+            Ok(dsn) => databases.push(database(&label, DatabaseRole::Extra, dsn)),
+            Err(error) => problems.say(format!("BACKUP_EXTRA_DATABASES, {label}: {error}")),
+        }
+    }
+    if wanted.contains(STORAGE) {
+        match raw.supabase_storage_path.as_deref() {
+            None => problems.say(
+                "SUPABASE_STORAGE_PATH is missing: set it to the mounted storage directory \
+                 (`./volumes/storage` of the Supabase stack), or take `storage` out of BACKUP_SOURCES",
+            ),
+            Some(text) => trees.extend(
+                parse::absolute("SUPABASE_STORAGE_PATH", text, problems).map(|root| TreeSource {
+                    label: STORAGE.to_owned(),
+                    role: TreeRole::Storage,
+                    root,
+                }),
+            ),
+        }
+    }
+    for (label, text) in pairs(
+        "BACKUP_EXTRA_PATHS",
+        raw.backup_extra_paths.as_deref(),
+        &mut labels,
+        problems,
+    ) {
+        trees.extend(
+            parse::absolute("BACKUP_EXTRA_PATHS", &text, problems).map(|root| TreeSource {
+                label,
+                role: TreeRole::Extra,
+                root,
+            }),
+        );
+    }
+    (databases, trees)
+}
+
+fn database(label: &str, role: DatabaseRole, dsn: Dsn) -> DatabaseSource {
+    DatabaseSource {
+        label: label.to_owned(),
+        role,
+        dsn,
+    }
+}
+
+fn wanted(text: Option<&str>, problems: &mut Problems) -> BTreeSet<&'static str> {
+    let Some(text) = text else {
+        return SOURCES.into();
+    };
+    let mut wanted = BTreeSet::new();
+    for word in text
+        .split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+    {
+        match SOURCES.iter().find(|known| **known == word) {
+            Some(known) => {
+                wanted.insert(*known);
+            }
+            None => problems.say(format!(
+                "BACKUP_SOURCES names `{word}`, which is no source: use any of {}, separated by commas",
+                SOURCES.join(", ")
+            )),
+        }
+    }
+    if wanted.is_empty() && problems.0.is_empty() {
+        problems.say(format!(
+            "BACKUP_SOURCES={text} names no source: use any of {}",
+            SOURCES.join(", ")
+        ));
+    }
+    wanted
+}
+
+fn supabase(raw: &raw::Sources, problems: &mut Problems) -> Option<Dsn> {
+    let (name, text) = match (&raw.session_database_url, &raw.database_url) {
+        (Some(text), _) => ("SESSION_DATABASE_URL", text),
+        (None, Some(text)) => ("DATABASE_URL", text),
+        (None, None) => {
+            problems.say(
+                "DATABASE_URL is missing: set it to postgres://supabase_admin:PASSWORD@db:5432/postgres, \
+                 or take `supabase` out of BACKUP_SOURCES",
+            );
+            return None;
+        }
+    };
+    Dsn::parse(text)
+        .map_err(|error| problems.say(format!("{name}: {error}")))
+        .ok()
+}
+
+fn keycloak(raw: &raw::Sources, problems: &mut Problems) -> Option<Dsn> {
+    let parsed = match keycloak_url(raw) {
+        Some((name, text)) => Dsn::parse_jdbc(&text)
+            .map_err(|error| problems.say(format!("{name}: {error}")))
+            .ok(),
+        None => {
+            problems.say(
+                "KC_DB_URL is missing: set it to jdbc:postgresql://HOST:5432/keycloak (or set KC_DB_URL_HOST), \
+                 or take `keycloak` out of BACKUP_SOURCES",
+            );
+            None
+        }
+    };
+    let url_has_user = parsed.as_ref().is_some_and(|dsn| !dsn.user.is_empty());
+    let url_has_password = parsed.as_ref().is_some_and(|dsn| dsn.password().is_some());
+    if raw.kc_db_username.is_none() && !url_has_user {
+        problems.say("KC_DB_USERNAME is missing: set it to the role that owns Keycloak's tables");
+    }
+    let by_socket = parsed.as_ref().is_some_and(|dsn| dsn.host.starts_with('/'));
+    if raw.kc_db_password.is_none() && !url_has_password && !by_socket {
+        problems.say("KC_DB_PASSWORD is missing: set it, or KC_DB_PASSWORD_FILE");
+    }
+    let mut dsn = parsed?.with_credentials(raw.kc_db_username.clone(), raw.kc_db_password.clone());
+    if let Some(schema) = &raw.kc_db_schema {
+        dsn.schema = Some(schema.clone());
+    }
+    Some(dsn)
+}
+
+/// Keycloak's own two ways to say where its database is: a URL, or its parts.
+fn keycloak_url(raw: &raw::Sources) -> Option<(&'static str, String)> {
+    if let Some(text) = &raw.kc_db_url {
+        return Some(("KC_DB_URL", text.clone()));
+    }
+    let host = raw.kc_db_url_host.as_deref()?;
+    let port = raw.kc_db_url_port.as_deref().unwrap_or("5432");
+    let database = raw.kc_db_url_database.as_deref().unwrap_or("keycloak");
+    let properties = raw.kc_db_url_properties.as_deref().unwrap_or("");
+    let mark = if properties.is_empty() || properties.starts_with('?') {
+        ""
+    } else {
+        "?"
+    };
+    Some((
+        "KC_DB_URL_HOST, KC_DB_URL_PORT, KC_DB_URL_DATABASE and KC_DB_URL_PROPERTIES together",
+        format!("jdbc:postgresql://{host}:{port}/{database}{mark}{properties}"),
+    ))
+}
+
+/// `label=value,label=value`. Only a comma before a label parts two pairs, so that a value may hold commas itself.
+fn pairs(
+    name: &str,
+    text: Option<&str>,
+    labels: &mut BTreeSet<String>,
+    problems: &mut Problems,
+) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for part in text.unwrap_or_default().split(',') {
+        match part.split_once('=') {
+            Some((label, value)) if is_label(label.trim()) => {
+                pairs.push((label.trim().to_owned(), value.trim().to_owned()));
+            }
+            _ if part.trim().is_empty() => {}
+            _ => match pairs.last_mut() {
+                Some((_, value)) => {
+                    value.push(',');
+                    value.push_str(part);
+                }
+                None => problems.say(format!(
+                    "{name} is not a list of label=value: a label is lower-case letters, digits, - and _, at most {LABEL_MAX}"
+                )),
+            },
+        }
+    }
+    for (label, _) in &pairs {
+        let taken = SOURCES.contains(&label.as_str()) || STEPS.contains(&label.as_str());
+        if taken || !labels.insert(label.clone()) {
+            problems.say(format!(
+                "{name}: the label `{label}` is taken: choose another"
+            ));
+        }
+    }
+    pairs
+}
+
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= LABEL_MAX
+        && text.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+        })
+}

@@ -1,0 +1,222 @@
+//! Settings by table: what an operator writes, and what they are told.
+
+use super::*;
+
+fn good() -> BTreeMap<String, String> {
+    [
+        (
+            "DATABASE_URL",
+            "postgres://supabase_admin:secret@db:5432/postgres",
+        ),
+        (
+            "KC_DB_URL",
+            "jdbc:postgresql://kc-db:5432/keycloak?sslmode=require",
+        ),
+        ("KC_DB_USERNAME", "keycloak"),
+        ("KC_DB_PASSWORD", "hidden"),
+        ("SUPABASE_STORAGE_PATH", "/storage"),
+        ("PATH", "/usr/bin"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into()
+}
+
+fn config(changes: &[(&str, Option<&str>)]) -> Result<Config, Problems> {
+    let mut vars = good();
+    for (name, value) in changes {
+        match value {
+            Some(value) => vars.insert((*name).to_owned(), (*value).to_owned()),
+            None => vars.remove(*name),
+        };
+    }
+    Environment::new(vars, Problems::default()).config()
+}
+
+fn complaint(changes: &[(&str, Option<&str>)]) -> String {
+    config(changes).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn the_smallest_configuration_has_the_documented_defaults() {
+    let config = config(&[]).unwrap();
+    assert_eq!(config.backup_dir, PathBuf::from("/backups"));
+    assert_eq!(config.databases.len(), 2);
+    assert_eq!(config.databases[1].dsn.user, "keycloak");
+    assert_eq!(config.trees.len(), 1);
+    assert_eq!(config.retention.days, Some(7));
+    assert_eq!(config.retention.min, 1);
+}
+
+#[test]
+fn every_missing_setting_is_named() {
+    for name in [
+        "DATABASE_URL",
+        "KC_DB_URL",
+        "KC_DB_USERNAME",
+        "KC_DB_PASSWORD",
+        "SUPABASE_STORAGE_PATH",
+    ] {
+        let text = complaint(&[(name, None)]);
+        assert!(text.contains(&format!("{name} is missing")), "{text}");
+        assert!(text.starts_with("one setting is wrong"), "{text}");
+        assert!(
+            complaint(&[(name, Some("  "))]).contains(name),
+            "empty is missing"
+        );
+    }
+}
+
+#[test]
+fn all_problems_come_in_one_message() {
+    let text = complaint(&[
+        ("DATABASE_URL", None),
+        ("KC_DB_PASSWORD", None),
+        ("SUPABASE_STORAGE_PATH", Some("storage")),
+        ("BACKUP_DIR", Some("backups")),
+        ("BACKUP_RETENTION_DAY", Some("3")),
+        ("BACKUP_KEEP_LAST", Some("-1")),
+        ("BACKUP_THREADS", Some("many")),
+        ("BACKUP_COMPRESSION", Some("brotli")),
+        ("BACKUP_COMPRESSION_LEVEL", Some("99")),
+        ("BACKUP_DUMP_FORMAT", Some("tar")),
+        ("BACKUP_STEP_TIMEOUT", Some("soon")),
+        ("BACKUP_LOG_FORMAT", Some("xml")),
+        ("BACKUP_EXTRA_PATHS", Some("env=.env")),
+        (
+            "BACKUP_EXTRA_DATABASES",
+            Some("supabase=postgres://u:p@h/d"),
+        ),
+    ]);
+    for part in [
+        "14 settings are wrong",
+        "DATABASE_URL is missing",
+        "KC_DB_PASSWORD is missing",
+        "SUPABASE_STORAGE_PATH=storage is not an absolute path",
+        "BACKUP_DIR=backups is not an absolute path",
+        "BACKUP_RETENTION_DAY is no setting of backupd: did you mean BACKUP_RETENTION_DAYS?",
+        "BACKUP_KEEP_LAST=-1",
+        "BACKUP_THREADS=many",
+        "BACKUP_COMPRESSION=brotli is unknown: use gzip or zstd",
+        "BACKUP_COMPRESSION_LEVEL=99 is not a whole number from 1 to 12",
+        "BACKUP_DUMP_FORMAT=tar is unknown: use plain or custom",
+        "BACKUP_STEP_TIMEOUT=soon",
+        "BACKUP_LOG_FORMAT=xml",
+        "BACKUP_EXTRA_PATHS=.env is not an absolute path",
+        "the label `supabase` is taken",
+    ] {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn no_message_holds_a_password() {
+    let text = complaint(&[
+        ("DATABASE_URL", Some("postgres://u:s3cret-word@[half/x")),
+        (
+            "BACKUP_EXTRA_DATABASES",
+            Some("x=mysql://u:s3cret-word@h/d"),
+        ),
+        ("KC_DB_URL", Some("jdbc:mysql://h/d?password=s3cret-word")),
+    ]);
+    assert!(!text.contains("s3cret-word"), "{text}");
+    let config = config(&[("KC_DB_PASSWORD", Some("s3cret-word"))]).unwrap();
+    assert!(!format!("{config:?}").contains("s3cret-word"));
+}
+
+#[test]
+fn secrets_come_from_files_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("kc");
+    std::fs::write(&file, "from-file\n").unwrap();
+    let path = file.to_str();
+    let read = config(&[("KC_DB_PASSWORD", None), ("KC_DB_PASSWORD_FILE", path)]).unwrap();
+    assert_eq!(
+        read.databases[1].dsn.password().unwrap().reveal(),
+        "from-file"
+    );
+
+    assert!(complaint(&[("KC_DB_PASSWORD_FILE", path)]).contains("both set"));
+    let gone = complaint(&[
+        ("KC_DB_PASSWORD", None),
+        ("KC_DB_PASSWORD_FILE", Some("/no/such")),
+    ]);
+    assert!(
+        gone.contains("KC_DB_PASSWORD_FILE=/no/such cannot be read"),
+        "{gone}"
+    );
+}
+
+#[test]
+fn keycloak_can_be_named_by_parts_and_in_postgres_form() {
+    let parts = config(&[
+        ("KC_DB_URL", None),
+        ("KC_DB_URL_HOST", Some("kc-db")),
+        ("KC_DB_URL_DATABASE", Some("kc")),
+        ("KC_DB_URL_PROPERTIES", Some("?sslmode=require")),
+        ("KC_DB_SCHEMA", Some("kc_schema")),
+    ])
+    .unwrap();
+    let dsn = &parts.databases[1].dsn;
+    assert_eq!(
+        (dsn.host.as_str(), dsn.port, dsn.database.as_str()),
+        ("kc-db", 5432, "kc")
+    );
+    assert_eq!(dsn.schema.as_deref(), Some("kc_schema"));
+
+    let form = config(&[("KC_DB_URL", Some("postgres://a:b@kc-db/keycloak"))]).unwrap();
+    assert_eq!(
+        form.databases[1].dsn.user, "keycloak",
+        "KC_DB_USERNAME wins"
+    );
+}
+
+#[test]
+fn sources_can_be_chosen() {
+    let only = config(&[
+        ("BACKUP_SOURCES", Some("supabase")),
+        ("KC_DB_URL", None),
+        ("SUPABASE_STORAGE_PATH", None),
+    ])
+    .unwrap();
+    assert_eq!((only.databases.len(), only.trees.len()), (1, 0));
+    assert!(complaint(&[("BACKUP_SOURCES", Some("supabase,storag"))]).contains("`storag`"));
+    assert!(complaint(&[("BACKUP_SOURCES", Some(","))]).contains("names no source"));
+}
+
+#[test]
+fn extra_sources_keep_their_order_and_values_with_commas() {
+    let read = config(&[
+        (
+            "BACKUP_EXTRA_DATABASES",
+            Some("a=postgres://u:p%2C@h/a, b=postgres://u@h/b"),
+        ),
+        ("BACKUP_EXTRA_PATHS", Some("env=/srv/a,b/.env,keys=/keys")),
+    ])
+    .unwrap();
+    let labels: Vec<&str> = read.databases.iter().map(|d| d.label.as_str()).collect();
+    assert_eq!(labels, ["supabase", "keycloak", "a", "b"]);
+    assert_eq!(read.trees[1].root, PathBuf::from("/srv/a,b/.env"));
+    assert_eq!(read.trees[2].file_stem(), "extra_keys.tar");
+}
+
+#[test]
+fn the_session_url_wins() {
+    let read = config(&[(
+        "SESSION_DATABASE_URL",
+        Some("postgres://a:b@direct:5433/postgres"),
+    )])
+    .unwrap();
+    assert_eq!(read.databases[0].dsn.host, "direct");
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let docs = include_str!("../../../../docs/configuration.md");
+    for setting in names::SETTINGS {
+        assert!(
+            docs.contains(&format!("`{}`", setting.name)),
+            "{} is not in docs/configuration.md",
+            setting.name
+        );
+    }
+}

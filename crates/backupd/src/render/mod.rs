@@ -1,0 +1,6 @@
+//! How facts look to people: errors, tables, sets, progress.
+
+pub mod error;
+pub mod progress;
+pub mod set;
+pub mod table;

@@ -1,0 +1,138 @@
+//! What is going on: a moving line on a terminal, log lines without one.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use catalog::manifest::StepStatus;
+use engine::{Event, Observer};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::{error, info, warn};
+
+use super::set::{bytes, duration, status};
+use crate::env::{LogFormat, Logging};
+
+/// How often the moving line is drawn anew between events, so that its clock runs.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Shows a use-case's events.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Begins to show. With a terminal and text logs, steps are lines and progress a moving line; otherwise all are log lines.
+    pub fn start(logging: Logging) -> Self {
+        let terminal = std::io::stderr().is_terminal() && logging.format == LogFormat::Text;
+        logging.install();
+        let bar = terminal.then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {prefix:10} {msg}  {elapsed}")
+            {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar }
+    }
+
+    /// Takes the moving line away.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Prints above the moving line.
+    fn above(&self, print: impl FnOnce()) {
+        match &self.bar {
+            Some(bar) => bar.suspend(print),
+            None => print(),
+        }
+    }
+
+    fn moving(&self, step: &str, raw: u64, written: u64, expected: Option<u64>) {
+        let Some(bar) = &self.bar else { return };
+        let rate = raw
+            .checked_div(bar.elapsed().as_millis().try_into().unwrap_or(u64::MAX))
+            .unwrap_or(0)
+            * 1000;
+        let whole = expected
+            .filter(|expected| *expected > 0)
+            .map(|expected| {
+                format!(
+                    " of {} ({} %)",
+                    bytes(expected),
+                    (raw * 100 / expected).min(100)
+                )
+            })
+            .unwrap_or_default();
+        let stored = if written > 0 {
+            format!(", {} stored", bytes(written))
+        } else {
+            String::new()
+        };
+        bar.set_prefix(step.to_owned());
+        bar.set_message(format!("{}{whole}, {}/s{stored}", bytes(raw), bytes(rate)));
+    }
+}
+
+impl Observer for Progress {
+    fn on(&self, event: &Event) {
+        match event {
+            Event::RunStarted { trigger } => info!(trigger, "run started"),
+            Event::LeftoversRemoved { names } => self.above(|| {
+                warn!(
+                    names = names.join(" "),
+                    "removed what a killed run left behind"
+                );
+            }),
+            Event::SetBegun { set } => info!(%set, "set begun"),
+            Event::StepStarted { step } => {
+                info!(step, "step started");
+                if let Some(bar) = &self.bar {
+                    bar.reset();
+                    bar.set_prefix(step.clone());
+                    bar.set_message("…");
+                    bar.enable_steady_tick(TICK);
+                }
+            }
+            Event::Progress {
+                step,
+                raw,
+                written,
+                expected,
+            } => {
+                self.moving(step, *raw, *written, *expected);
+            }
+            Event::Warning { step, text } => self.above(|| warn!(step, "{text}")),
+            Event::StepFinished { record } => self.above(|| {
+                let took = duration(record.duration_ms);
+                let words = record.error.as_deref().unwrap_or_default();
+                match record.status {
+                    StepStatus::Failed => error!(step = record.name, took, "step failed: {words}"),
+                    StepStatus::Skipped => warn!(step = record.name, "step {words}"),
+                    StepStatus::Succeeded | StepStatus::Warning => {
+                        info!(step = record.name, took, "step succeeded");
+                    }
+                }
+            }),
+            Event::RunFinished {
+                set,
+                status: how,
+                bytes: size,
+                duration_ms,
+            } => self.above(|| {
+                let set = set.map(|set| set.to_string()).unwrap_or_default();
+                info!(
+                    set,
+                    status = status(*how),
+                    size = bytes(*size),
+                    took = duration(*duration_ms),
+                    "run finished"
+                );
+            }),
+            Event::SetRemoved { set } => self.above(|| info!(%set, "retention removed a set")),
+        }
+    }
+}

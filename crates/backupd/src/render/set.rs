@@ -1,0 +1,96 @@
+//! A set as people read it.
+
+use catalog::manifest::{Manifest, RunStatus, StepStatus};
+use engine::space::human;
+
+use super::table::Table;
+
+/// A byte count: `1.5 GiB`.
+pub fn bytes(count: u64) -> String {
+    human(count)
+}
+
+/// A duration: `850 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`.
+pub fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{}.{} s", seconds, ms % 1000 / 100),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// How a run ended, in a word.
+pub fn status(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Running => "running",
+        RunStatus::Succeeded => "succeeded",
+        RunStatus::Failed => "failed",
+    }
+}
+
+/// Steps and artifacts of a set.
+pub fn manifest(manifest: &Manifest) -> String {
+    let mut steps = Table::new(&["STEP", "STATUS", "TOOK", "ERROR"]);
+    for step in &manifest.steps {
+        let word = match step.status {
+            StepStatus::Succeeded => "succeeded",
+            StepStatus::Warning => "warning",
+            StepStatus::Failed => "FAILED",
+            StepStatus::Skipped => "skipped",
+        };
+        let words = step
+            .error
+            .clone()
+            .unwrap_or_else(|| step.notes.join("; "))
+            .replace('\n', " ");
+        steps.row([&step.name, word, &duration(step.duration_ms), &words]);
+    }
+    let mut files = Table::new(&["FILE", "SIZE", "UNPACKED", "HOLDS"]);
+    for artifact in &manifest.artifacts {
+        let holds = match (&artifact.tables, &artifact.tree) {
+            (Some(tables), _) => format!(
+                "{} rows in {} tables",
+                tables.iter().map(|table| table.rows).sum::<u64>(),
+                tables.len()
+            ),
+            (None, Some(tree)) => format!("{} files, {}", tree.files, bytes(tree.bytes)),
+            (None, None) => match artifact.passwords_included {
+                Some(true) => "roles and settings, password hashes included".to_owned(),
+                Some(false) => "roles and settings, WITHOUT password hashes".to_owned(),
+                None => String::new(),
+            },
+        };
+        files.row([
+            &artifact.file,
+            &bytes(artifact.bytes),
+            &bytes(artifact.raw_bytes),
+            &holds,
+        ]);
+    }
+    format!(
+        "set {} ({}, {})\n\n{steps}\n{files}\n",
+        manifest.set,
+        status(manifest.status),
+        manifest.trigger
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_durations() {
+        for (ms, text) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1250, "1.2 s"),
+            (65_000, "1 min 05 s"),
+            (7_800_000, "2 h 10 min"),
+        ] {
+            assert_eq!(duration(ms), text);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Checked settings, as the engine needs them. A `Config` exists only if every setting was right; it is built at the door.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use catalog::retention::Policy;
+use postgres::dsn::Dsn;
+use postgres::dump::DumpFormat;
+use stream::artifact::Encoding;
+
+/// Everything a run needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where sets are kept (`BACKUP_DIR`).
+    pub backup_dir: PathBuf,
+    /// Databases in the order they are dumped.
+    pub databases: Vec<DatabaseSource>,
+    /// File trees in the order they are packed, after the databases.
+    pub trees: Vec<TreeSource>,
+    /// Format of database dumps.
+    pub format: DumpFormat,
+    /// Compression and its threads.
+    pub encoding: Encoding,
+    /// What is kept.
+    pub retention: Policy,
+    /// Longest time one step may take; `None` is without limit.
+    pub step_timeout: Option<Duration>,
+    /// Where PostgreSQL's programs are looked for.
+    pub tools: ToolSearch,
+}
+
+/// A database to dump.
+#[derive(Debug, Clone)]
+pub struct DatabaseSource {
+    /// The step's name and the beginning of its files' names: `supabase`, `keycloak` or the user's label.
+    pub label: String,
+    /// What the database is to the stack.
+    pub role: DatabaseRole,
+    /// How to reach it.
+    pub dsn: Dsn,
+}
+
+/// What a database is to the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatabaseRole {
+    /// The heart of the stack: without it a run has no worth.
+    Supabase,
+    /// Keycloak's own database.
+    Keycloak,
+    /// One of `BACKUP_EXTRA_DATABASES`.
+    Extra,
+}
+
+/// A tree of files to pack.
+#[derive(Debug, Clone)]
+pub struct TreeSource {
+    /// The step's name: `storage` or the user's label.
+    pub label: String,
+    /// What the tree is.
+    pub role: TreeRole,
+    /// Its root directory.
+    pub root: PathBuf,
+}
+
+/// What a tree is to the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TreeRole {
+    /// Supabase Storage's file backend.
+    Storage,
+    /// One of `BACKUP_EXTRA_PATHS`.
+    Extra,
+}
+
+impl TreeSource {
+    /// The artifact's name before its compression's extension.
+    pub fn file_stem(&self) -> String {
+        match self.role {
+            TreeRole::Storage => "storage_buckets.tar".to_owned(),
+            TreeRole::Extra => format!("extra_{}.tar", self.label),
+        }
+    }
+
+    /// The setting that names this tree, for messages.
+    pub fn setting(&self) -> &'static str {
+        match self.role {
+            TreeRole::Storage => "SUPABASE_STORAGE_PATH",
+            TreeRole::Extra => "BACKUP_EXTRA_PATHS",
+        }
+    }
+}
+
+/// Where PostgreSQL's programs are looked for.
+#[derive(Debug, Clone, Default)]
+pub struct ToolSearch {
+    /// `BACKUP_PG_BINDIR`: this directory and no other.
+    pub bindir: Option<PathBuf>,
+    /// The directories of `PATH`.
+    pub path: Vec<PathBuf>,
+}

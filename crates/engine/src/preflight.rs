@@ -1,0 +1,388 @@
+//! What must be true before a run begins, asked all at once so that an operator mends everything in one go.
+//!
+//! A finding either stops the whole run before anything is created, or fails one step of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use catalog::catalog::Catalog;
+use catalog::manifest::Manifest;
+use catalog::set::Selector;
+use postgres::server::{Facts, Server};
+use postgres::tools::Tools;
+use rustix::fs::Access;
+use serde::Serialize;
+use stream::tar::{PackError, Tree, measure};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, DatabaseRole, DatabaseSource, TreeRole, TreeSource};
+use crate::space::{self, SourceSize};
+
+/// Directories in which other programs keep *their* storage format under Supabase's storage volume. An archive of them taken live
+/// is no backup.
+const FOREIGN_STORES: [(&str, &str); 2] = [(".minio.sys", "MinIO"), (".rustfs.sys", "RustFS")];
+
+/// All findings, and what was learnt on the way.
+#[derive(Debug, Default)]
+pub struct Preflight {
+    /// In the order they were made.
+    pub checks: Vec<Check>,
+    /// PostgreSQL's programs, unless they were not found.
+    pub tools: Option<Tools>,
+    /// What each reachable database told, by label.
+    pub databases: BTreeMap<String, DatabaseFacts>,
+    /// What each readable tree holds, by label.
+    pub trees: BTreeMap<String, Tree>,
+}
+
+/// What a database told.
+#[derive(Debug, Clone)]
+pub struct DatabaseFacts {
+    /// About server, role and content.
+    pub facts: Facts,
+    /// Version of Keycloak's schema, for Keycloak's database.
+    pub keycloak_schema: Option<String>,
+}
+
+/// One finding.
+#[derive(Debug, Clone, Serialize)]
+pub struct Check {
+    /// What was looked at: `tools`, `backup directory`, `free space` or a source's label.
+    pub subject: String,
+    /// How it is.
+    pub outcome: Outcome,
+    /// In words, with the fix where there is something to mend.
+    pub text: String,
+    /// What a failure stops.
+    #[serde(skip)]
+    pub blocks: Blocks,
+}
+
+/// How a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// As it should be.
+    Passed,
+    /// Worth knowing; stops nothing.
+    Warning,
+    /// Must be mended.
+    Failed,
+}
+
+/// What a failed check stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Blocks {
+    /// The whole run, before anything is created.
+    Run,
+    /// The step of this name.
+    Step(String),
+}
+
+impl Preflight {
+    /// Sentences for which no run may begin.
+    pub fn refusals(&self) -> Vec<String> {
+        self.failed(&Blocks::Run)
+            .map(|check| format!("{}: {}", check.subject, check.text))
+            .collect()
+    }
+
+    /// Why the named step cannot be done, in one sentence.
+    pub fn blocked(&self, step: &str) -> Option<String> {
+        let reasons: Vec<&str> = self
+            .failed(&Blocks::Step(step.to_owned()))
+            .map(|check| check.text.as_str())
+            .collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    }
+
+    /// Whether any check failed.
+    pub fn has_failures(&self) -> bool {
+        self.checks
+            .iter()
+            .any(|check| check.outcome == Outcome::Failed)
+    }
+
+    fn failed<'a>(&'a self, blocks: &'a Blocks) -> impl Iterator<Item = &'a Check> {
+        self.checks
+            .iter()
+            .filter(move |check| check.outcome == Outcome::Failed && check.blocks == *blocks)
+    }
+
+    fn say(&mut self, subject: &str, outcome: Outcome, blocks: &Blocks, text: impl Into<String>) {
+        self.checks.push(Check {
+            subject: subject.to_owned(),
+            outcome,
+            text: text.into(),
+            blocks: blocks.clone(),
+        });
+    }
+}
+
+/// Looks at everything a run needs; changes nothing.
+pub async fn preflight(config: &Config, cancel: &CancellationToken) -> Preflight {
+    let mut found = Preflight::default();
+    let directory_usable = check_backup_dir(config, &mut found);
+    check_tools(config, cancel, &mut found).await;
+    for source in &config.databases {
+        check_database(source, &mut found).await;
+    }
+    for source in &config.trees {
+        check_tree(config, source, cancel, &mut found).await;
+    }
+    if directory_usable {
+        check_space(config, &mut found);
+    }
+    found
+}
+
+fn check_backup_dir(config: &Config, found: &mut Preflight) -> bool {
+    let dir = &config.backup_dir;
+    let subject = "backup directory";
+    let fault = if !dir.exists() {
+        Some(format!(
+            "BACKUP_DIR {} does not exist: create it, or mount the backup volume there",
+            dir.display()
+        ))
+    } else if !dir.is_dir() {
+        Some(format!("BACKUP_DIR {} is not a directory", dir.display()))
+    } else {
+        rustix::fs::access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
+            .err()
+            .map(|error| {
+                format!(
+                    "BACKUP_DIR {} is not writable: {}; give it to the user backupd runs as",
+                    dir.display(),
+                    std::io::Error::from(error)
+                )
+            })
+    };
+    match fault {
+        Some(text) => {
+            found.say(subject, Outcome::Failed, &Blocks::Run, text);
+            false
+        }
+        None => {
+            let text = format!("{} is writable", dir.display());
+            found.say(subject, Outcome::Passed, &Blocks::Run, text);
+            true
+        }
+    }
+}
+
+async fn check_tools(config: &Config, cancel: &CancellationToken, found: &mut Preflight) {
+    if config.databases.is_empty() {
+        return;
+    }
+    let search = &config.tools;
+    match Tools::find(search.bindir.as_deref(), &search.path, cancel).await {
+        Ok(tools) => {
+            let text = format!(
+                "PostgreSQL client {} in {}",
+                tools.version.text,
+                tools.bindir.display()
+            );
+            found.say("tools", Outcome::Passed, &Blocks::Run, text);
+            found.tools = Some(tools);
+        }
+        Err(error) => found.say("tools", Outcome::Failed, &Blocks::Run, error.to_string()),
+    }
+}
+
+async fn check_database(source: &DatabaseSource, found: &mut Preflight) {
+    let label = source.label.as_str();
+    let blocks = match source.role {
+        DatabaseRole::Supabase => Blocks::Run,
+        DatabaseRole::Keycloak | DatabaseRole::Extra => Blocks::Step(label.to_owned()),
+    };
+    let told = match ask(source).await {
+        Ok(told) => told,
+        Err(error) => {
+            found.say(label, Outcome::Failed, &blocks, error.to_string());
+            return;
+        }
+    };
+    if let Some(tools) = &found.tools {
+        for obstacle in told.facts.obstacles(tools.version.major) {
+            found.say(label, Outcome::Failed, &blocks, obstacle);
+        }
+    }
+    for warning in told.facts.warnings() {
+        found.say(label, Outcome::Warning, &blocks, warning);
+    }
+    let facts = &told.facts;
+    let schema = told
+        .keycloak_schema
+        .as_ref()
+        .map(|version| format!(", Keycloak schema {version}"))
+        .unwrap_or_default();
+    let text = format!(
+        "PostgreSQL {} at {}, role {}{}, {} tables, {}{schema}",
+        facts.server_version,
+        source.dsn,
+        facts.user,
+        if facts.superuser { " (superuser)" } else { "" },
+        facts.tables,
+        space::human(facts.database_bytes),
+    );
+    found.say(label, Outcome::Passed, &blocks, text);
+    if source.role == DatabaseRole::Keycloak && told.keycloak_schema.is_none() {
+        found.say(
+            label,
+            Outcome::Warning,
+            &blocks,
+            "no Keycloak schema version found (table migration_model): is this Keycloak's database?",
+        );
+    }
+    found.databases.insert(label.to_owned(), told);
+}
+
+async fn ask(source: &DatabaseSource) -> Result<DatabaseFacts, postgres::server::ServerError> {
+    let server = Server::connect(&source.dsn).await?;
+    let facts = server.facts().await?;
+    let keycloak_schema = match source.role {
+        DatabaseRole::Keycloak => {
+            server
+                .keycloak_schema_version(source.dsn.schema.as_deref())
+                .await?
+        }
+        DatabaseRole::Supabase | DatabaseRole::Extra => None,
+    };
+    Ok(DatabaseFacts {
+        facts,
+        keycloak_schema,
+    })
+}
+
+async fn check_tree(
+    config: &Config,
+    source: &TreeSource,
+    cancel: &CancellationToken,
+    found: &mut Preflight,
+) {
+    let label = source.label.as_str();
+    let blocks = Blocks::Step(label.to_owned());
+    let setting = source.setting();
+    let root = source.root.clone();
+    if let Some(text) = holds_backup_dir(&root, &config.backup_dir) {
+        found.say(label, Outcome::Failed, &blocks, format!("{setting} {text}"));
+        return;
+    }
+    if source.role == TreeRole::Storage
+        && let Some(text) = foreign_store(&root)
+    {
+        found.say(label, Outcome::Failed, &blocks, format!("{setting} {text}"));
+        return;
+    }
+    let token = cancel.clone();
+    let measured = tokio::task::spawn_blocking(move || measure(&root, &token)).await;
+    match measured {
+        Ok(Ok(tree)) => {
+            let text = format!(
+                "{} holds {} files, {}",
+                source.root.display(),
+                tree.files,
+                space::human(tree.bytes)
+            );
+            found.say(label, Outcome::Passed, &blocks, text);
+            found.trees.insert(label.to_owned(), tree);
+        }
+        Ok(Err(error)) => {
+            let text = tree_fault(setting, source, &error);
+            found.say(label, Outcome::Failed, &blocks, text);
+        }
+        Err(panic) => found.say(label, Outcome::Failed, &blocks, panic.to_string()),
+    }
+}
+
+/// A tree's fault with the setting that names it and what to do.
+pub(crate) fn tree_fault(setting: &str, source: &TreeSource, error: &PackError) -> String {
+    let fix = match error {
+        PackError::RootMissing { .. } | PackError::RootEmpty { .. } => {
+            ": is the volume mounted, and is this the directory the storage service writes to?"
+        }
+        PackError::Unreadable { .. } => {
+            ": run backupd as a user that may read them, or give it the capability DAC_READ_SEARCH"
+        }
+        _ => "",
+    };
+    format!("{setting}={}: {error}{fix}", source.root.display())
+}
+
+fn holds_backup_dir(root: &Path, backup_dir: &Path) -> Option<String> {
+    let inside = backup_dir
+        .canonicalize()
+        .ok()?
+        .starts_with(root.canonicalize().ok()?);
+    inside.then(|| {
+        format!(
+            "{} holds BACKUP_DIR {}: every set would swallow the ones before it; keep them apart",
+            root.display(),
+            backup_dir.display()
+        )
+    })
+}
+
+fn foreign_store(root: &Path) -> Option<String> {
+    let below = std::fs::read_dir(root)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    for dir in std::iter::once(root.to_owned()).chain(below) {
+        for (mark, name) in FOREIGN_STORES {
+            if dir.join(mark).exists() {
+                return Some(format!(
+                    "{} is {name}'s data directory ({mark} is there), not Supabase's file backend: an archive of it taken while \
+                     {name} runs is no backup; back up the bucket through {name} itself and take `storage` out of BACKUP_SOURCES",
+                    dir.display()
+                ));
+            }
+        }
+    }
+    None
+}
+
+fn check_space(config: &Config, found: &mut Preflight) {
+    let databases = found.databases.iter().map(|(label, told)| SourceSize {
+        label: label.clone(),
+        is_database: true,
+        bytes: told.facts.database_bytes,
+    });
+    let trees = found.trees.iter().map(|(label, tree)| SourceSize {
+        label: label.clone(),
+        is_database: false,
+        bytes: tree.bytes,
+    });
+    let sizes: Vec<SourceSize> = databases.chain(trees).collect();
+    let needed = space::estimate(&sizes, last_manifest(config).as_ref());
+    let subject = "free space";
+    match space::free(&config.backup_dir) {
+        Ok(free) if free < needed => found.say(
+            subject,
+            Outcome::Failed,
+            &Blocks::Run,
+            format!(
+                "{} has {} free and this set needs about {}: free some space, enlarge the volume, or keep fewer sets",
+                config.backup_dir.display(),
+                space::human(free),
+                space::human(needed)
+            ),
+        ),
+        Ok(free) => found.say(
+            subject,
+            Outcome::Passed,
+            &Blocks::Run,
+            format!(
+                "{} free, about {} needed",
+                space::human(free),
+                space::human(needed)
+            ),
+        ),
+        Err(error) => found.say(subject, Outcome::Failed, &Blocks::Run, error.to_string()),
+    }
+}
+
+/// The newest good set's manifest. None where there is none, or where the catalog cannot be read: then the estimate does without it.
+fn last_manifest(config: &Config) -> Option<Manifest> {
+    let catalog = Catalog::open_read_only(&config.backup_dir).ok()?;
+    catalog.find(&Selector::Latest).ok()?.manifest.ok()
+}

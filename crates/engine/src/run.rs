@@ -1,0 +1,565 @@
+//! One run: preflight, data steps, manifest, read-back, the set's name, retention.
+//!
+//! Whatever happens, a set is either complete under its final name, kept as failed with its whole artifacts, or not there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalog::catalog::{Catalog, PartialSet};
+use catalog::history::{Happening, History};
+use catalog::lock::{Lock, LockError};
+use catalog::manifest::{Manifest, RunStatus, StepRecord, StepStatus};
+use catalog::set::SetId;
+use stream::artifact::Meter;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Config;
+use crate::event::{Event, Observer};
+use crate::plan::{OnFailure, Step, plan};
+use crate::preflight::{Outcome as CheckOutcome, Preflight, preflight};
+use crate::prune::{Pruned, prune};
+use crate::steps::{Context, Failure, Product, perform};
+use crate::verify::{Reading, Report, count_custom_rows, verify_artifacts};
+
+/// How often a step's progress is told: often enough to look alive, seldom enough to cost nothing.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// A run that ended with a set.
+#[derive(Debug)]
+pub struct Finished {
+    /// The set's id.
+    pub set: SetId,
+    /// Its manifest, as written.
+    pub manifest: Manifest,
+    /// Bytes on disk.
+    pub bytes: u64,
+    /// What retention did; only after success.
+    pub pruned: Option<Pruned>,
+}
+
+impl Finished {
+    /// Whether the set is a recovery point.
+    pub fn succeeded(&self) -> bool {
+        self.manifest.status == RunStatus::Succeeded
+    }
+}
+
+/// A run that left no set.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another run, or another command that changes sets, is at work.
+    #[error(transparent)]
+    Locked(LockError),
+    /// Preflight found what everything needs wanting; nothing was created.
+    #[error("nothing was backed up, {} must be mended first:\n{}", count(.0.len()), bullets(.0))]
+    Refused(Vec<String>),
+    /// Ended by a signal; the unfinished set was removed.
+    #[error("interrupted; the unfinished set was removed")]
+    Interrupted,
+    /// The backup directory failed under the run.
+    #[error("{what}: {source}; the unfinished set was removed")]
+    Directory {
+        /// What was being done.
+        what: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+fn count(problems: usize) -> String {
+    if problems == 1 {
+        "one thing".to_owned()
+    } else {
+        format!("{problems} things")
+    }
+}
+
+fn bullets(lines: &[String]) -> String {
+    lines
+        .iter()
+        .map(|line| format!("  - {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Makes one set. `backupd` is the version that the manifest names, `host` the machine.
+pub async fn run(
+    config: &Config,
+    origin: &Origin,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<Finished, RunError> {
+    let began = clock::now();
+    let clock_start = Instant::now();
+    if !config.backup_dir.is_dir() {
+        let found = preflight(config, cancel).await;
+        return Err(RunError::Refused(found.refusals()));
+    }
+    let directory = |what: &str| {
+        let what = what.to_owned();
+        move |source| RunError::Directory { what, source }
+    };
+    let catalog = Catalog::open(&config.backup_dir)
+        .map_err(directory("the backup directory could not be opened"))?;
+    let _lock =
+        Lock::acquire(&config.backup_dir, began, "a backup run").map_err(RunError::Locked)?;
+    let history =
+        History::open(&config.backup_dir).map_err(directory("the history could not be opened"))?;
+    observer.on(&Event::RunStarted {
+        trigger: origin.trigger.clone(),
+    });
+    let leftovers = catalog
+        .sweep()
+        .map_err(directory("remains of a killed run could not be removed"))?;
+    if !leftovers.is_empty() {
+        observer.on(&Event::LeftoversRemoved { names: leftovers });
+    }
+
+    let mut ledger = Ledger::new(observer);
+    let found = ledger.preflight(config, cancel).await;
+    if cancel.is_cancelled() {
+        return Err(RunError::Interrupted);
+    }
+    let refusals = found.refusals();
+    if !refusals.is_empty() {
+        note_refusal(&history, &refusals);
+        return Err(RunError::Refused(refusals));
+    }
+
+    let partial = catalog
+        .begin(began)
+        .map_err(directory("the set's directory could not be made"))?;
+    observer.on(&Event::SetBegun { set: partial.id });
+    let mut manifest = Manifest::begin(partial.id, &origin.trigger, began);
+    manifest.host.clone_from(&origin.host);
+    manifest.backupd.clone_from(&origin.backupd);
+    manifest.tools = found
+        .tools
+        .as_ref()
+        .map(|tools| format!("PostgreSQL {}", tools.version.text));
+
+    let filled = fill(config, &found, &partial, &mut manifest, &mut ledger, cancel).await;
+    let outcome = match filled {
+        Ok(()) if cancel.is_cancelled() => Err(RunError::Interrupted),
+        Ok(()) => finish(&catalog, &partial, &mut manifest, ledger.records)
+            .map_err(directory("the set could not be completed")),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = outcome {
+        discard(&catalog, partial, observer);
+        note_refusal(&history, &[error.to_string()]);
+        return Err(error);
+    }
+
+    let set = partial.id;
+    let bytes = manifest
+        .artifacts
+        .iter()
+        .map(|artifact| artifact.bytes)
+        .sum();
+    let status = manifest.status;
+    let duration_ms = millis(clock_start.elapsed());
+    if let Err(error) = history.append(
+        clock::now(),
+        &Happening::RunFinished {
+            set: Some(set),
+            status,
+            trigger: origin.trigger.clone(),
+            duration_ms,
+            bytes,
+            error: manifest.first_error(),
+        },
+    ) {
+        warn(
+            observer,
+            "manifest",
+            format!("the history could not be written: {error}"),
+        );
+    }
+    let pruned = if status == RunStatus::Succeeded {
+        retain(config, &catalog, &history, observer)
+    } else {
+        None
+    };
+    observer.on(&Event::RunFinished {
+        set: Some(set),
+        status,
+        bytes,
+        duration_ms: millis(clock_start.elapsed()),
+    });
+    Ok(Finished {
+        set,
+        manifest,
+        bytes,
+        pruned,
+    })
+}
+
+/// Who runs, where and why: for the manifest.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// `manual`, `schedule`, `catch-up`, ….
+    pub trigger: String,
+    /// The machine's name.
+    pub host: String,
+    /// backupd's version.
+    pub backupd: String,
+}
+
+/// The data steps, the manifest before verification, and verification.
+async fn fill(
+    config: &Config,
+    found: &Preflight,
+    partial: &PartialSet,
+    manifest: &mut Manifest,
+    ledger: &mut Ledger<'_>,
+    cancel: &CancellationToken,
+) -> Result<(), RunError> {
+    let mut skip_because = None;
+    for step in plan(config) {
+        if let Some(failed) = &skip_because {
+            ledger.skip(&step.name, &format!("{failed} failed"));
+            continue;
+        }
+        let product = ledger
+            .data_step(config, found, partial, &step, cancel)
+            .await;
+        if cancel.is_cancelled() {
+            return Err(RunError::Interrupted);
+        }
+        if product.failure.is_some() && step.on_failure == OnFailure::SkipData {
+            skip_because = Some(step.name.clone());
+        }
+        manifest.artifacts.extend(product.artifacts);
+        manifest.storage = manifest.storage.take().or(product.storage);
+        manifest.keycloak = manifest.keycloak.take().or(product.keycloak);
+    }
+    ledger.begin("manifest");
+    manifest.steps.clone_from(&ledger.records);
+    let written = manifest.write(&partial.dir);
+    ledger.end(
+        written.err().map(|error| Failure {
+            message: format!("manifest.json could not be written: {error}"),
+            exit_code: None,
+        }),
+        Vec::new(),
+    );
+    verify(config, found, partial, manifest, ledger, cancel).await
+}
+
+async fn verify(
+    config: &Config,
+    found: &Preflight,
+    partial: &PartialSet,
+    manifest: &mut Manifest,
+    ledger: &mut Ledger<'_>,
+    cancel: &CancellationToken,
+) -> Result<(), RunError> {
+    if manifest.artifacts.is_empty() {
+        ledger.skip("verify", "there is nothing to verify");
+        return Ok(());
+    }
+    ledger.begin("verify");
+    let meter = Arc::new(Meter::default());
+    let limit = StepLimit::new(config.step_timeout, cancel);
+    let observer = ledger.observer;
+    let reading = Reading {
+        tools: found.tools.as_ref(),
+        observer,
+        meter: meter.clone(),
+        cancel: &limit.token,
+    };
+    let expected = manifest.artifacts.iter().map(|a| a.raw_bytes).sum();
+    let work = async {
+        let mut report = Report::default();
+        if let Some(tools) = &found.tools {
+            count_custom_rows(&partial.dir, manifest, tools, &limit.token).await?;
+        }
+        verify_artifacts(&partial.dir, manifest, &reading, &mut report)
+            .await
+            .map_err(|interrupted| interrupted.to_string())?;
+        Ok::<Report, String>(report)
+    };
+    let done = limit
+        .watch(work, || tell(observer, "verify", &meter, Some(expected)))
+        .await;
+    if cancel.is_cancelled() {
+        return Err(RunError::Interrupted);
+    }
+    let fault = match (limit.expired(), done) {
+        (Some(message), _) | (None, Err(message)) => Some(message),
+        (None, Ok(report)) if report.is_whole() => None,
+        (None, Ok(report)) => Some(
+            report
+                .problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.file, problem.what))
+                .collect::<Vec<_>>()
+                .join("; "),
+        ),
+    };
+    ledger.end(
+        fault.map(|message| Failure {
+            message,
+            exit_code: None,
+        }),
+        Vec::new(),
+    );
+    Ok(())
+}
+
+/// Completes the manifest and gives the set its name.
+fn finish(
+    catalog: &Catalog,
+    partial: &PartialSet,
+    manifest: &mut Manifest,
+    records: Vec<StepRecord>,
+) -> std::io::Result<()> {
+    let all_well = records
+        .iter()
+        .all(|record| !matches!(record.status, StepStatus::Failed | StepStatus::Skipped));
+    manifest.steps = records;
+    manifest.status = if all_well {
+        RunStatus::Succeeded
+    } else {
+        RunStatus::Failed
+    };
+    manifest.finished_at = Some(clock::now());
+    manifest.write(&partial.dir)?;
+    manifest.write_sums(&partial.dir)?;
+    catalog.seal(partial)
+}
+
+/// Retention after a good run. The set is made and good: what fails here is told, and fails nothing.
+fn retain(
+    config: &Config,
+    catalog: &Catalog,
+    history: &History,
+    observer: &dyn Observer,
+) -> Option<Pruned> {
+    match prune(catalog, history, &config.retention, clock::now(), observer) {
+        Ok(pruned) => {
+            for (set, reason) in &pruned.failed {
+                warn(
+                    observer,
+                    "retention",
+                    format!("{set} could not be removed: {reason}"),
+                );
+            }
+            Some(pruned)
+        }
+        Err(error) => {
+            warn(observer, "retention", error.to_string());
+            None
+        }
+    }
+}
+
+fn discard(catalog: &Catalog, partial: PartialSet, observer: &dyn Observer) {
+    let name = partial.dir.display().to_string();
+    if let Err(error) = catalog.discard(partial) {
+        warn(
+            observer,
+            "manifest",
+            format!("{name} could not be removed ({error}); the next run will"),
+        );
+    }
+}
+
+/// Keeps a run without a set in history. Its own failure adds nothing to the error that is already on its way to the user.
+fn note_refusal(history: &History, reasons: &[String]) {
+    let _ = history.append(
+        clock::now(),
+        &Happening::RunRefused {
+            reasons: reasons.to_vec(),
+        },
+    );
+}
+
+fn warn(observer: &dyn Observer, step: &str, text: String) {
+    observer.on(&Event::Warning {
+        step: step.to_owned(),
+        text,
+    });
+}
+
+fn tell(observer: &dyn Observer, step: &str, meter: &Meter, expected: Option<u64>) {
+    observer.on(&Event::Progress {
+        step: step.to_owned(),
+        raw: meter.raw(),
+        written: meter.written(),
+        expected,
+    });
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A step's time limit: a child of the run's token that is cancelled when time is up.
+struct StepLimit {
+    token: CancellationToken,
+    limit: Option<Duration>,
+    outer: CancellationToken,
+}
+
+impl StepLimit {
+    fn new(limit: Option<Duration>, cancel: &CancellationToken) -> Self {
+        Self {
+            token: cancel.child_token(),
+            limit,
+            outer: cancel.clone(),
+        }
+    }
+
+    /// Does the work, telling progress, and cancels it when its time is up. Waits for the work to end either way.
+    async fn watch<T>(&self, work: impl Future<Output = T>, progress: impl Fn()) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+        let began = Instant::now();
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    progress();
+                    return done;
+                }
+                _ = ticks.tick() => {
+                    progress();
+                    if self.limit.is_some_and(|limit| began.elapsed() >= limit) {
+                        self.token.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The failure's words when the time was up.
+    fn expired(&self) -> Option<String> {
+        let limit = self.limit?;
+        (self.token.is_cancelled() && !self.outer.is_cancelled()).then(|| {
+            format!(
+                "not done within {} s (BACKUP_STEP_TIMEOUT)",
+                limit.as_secs()
+            )
+        })
+    }
+}
+
+/// The record of a run's steps, told to the observer as it grows.
+struct Ledger<'a> {
+    observer: &'a dyn Observer,
+    records: Vec<StepRecord>,
+    open: Option<(String, chrono::DateTime<chrono::Utc>, Instant)>,
+}
+
+impl<'a> Ledger<'a> {
+    fn new(observer: &'a dyn Observer) -> Self {
+        Self {
+            observer,
+            records: Vec::new(),
+            open: None,
+        }
+    }
+
+    fn begin(&mut self, name: &str) {
+        self.open = Some((name.to_owned(), clock::now(), Instant::now()));
+        self.observer.on(&Event::StepStarted {
+            step: name.to_owned(),
+        });
+    }
+
+    fn end(&mut self, failure: Option<Failure>, notes: Vec<String>) {
+        let Some((name, started_at, began)) = self.open.take() else {
+            return;
+        };
+        let status = if failure.is_some() {
+            StepStatus::Failed
+        } else if notes.is_empty() {
+            StepStatus::Succeeded
+        } else {
+            StepStatus::Warning
+        };
+        for note in &notes {
+            warn(self.observer, &name, note.clone());
+        }
+        self.push(StepRecord {
+            name,
+            status,
+            started_at,
+            duration_ms: millis(began.elapsed()),
+            exit_code: failure.as_ref().and_then(|failure| failure.exit_code),
+            error: failure.map(|failure| failure.message),
+            notes,
+        });
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        self.push(StepRecord {
+            name: name.to_owned(),
+            status: StepStatus::Skipped,
+            started_at: clock::now(),
+            duration_ms: 0,
+            exit_code: None,
+            error: Some(format!("skipped: {why}")),
+            notes: Vec::new(),
+        });
+    }
+
+    fn push(&mut self, record: StepRecord) {
+        self.observer.on(&Event::StepFinished {
+            record: record.clone(),
+        });
+        self.records.push(record);
+    }
+
+    async fn preflight(&mut self, config: &Config, cancel: &CancellationToken) -> Preflight {
+        self.begin("preflight");
+        let found = preflight(config, cancel).await;
+        let notes = found
+            .checks
+            .iter()
+            .filter(|check| check.outcome == CheckOutcome::Warning)
+            .map(|check| format!("{}: {}", check.subject, check.text))
+            .collect();
+        let refusals = found.refusals();
+        let failure = (!refusals.is_empty()).then(|| Failure {
+            message: refusals.join("; "),
+            exit_code: None,
+        });
+        self.end(failure, notes);
+        found
+    }
+
+    async fn data_step(
+        &mut self,
+        config: &Config,
+        found: &Preflight,
+        partial: &PartialSet,
+        step: &Step,
+        cancel: &CancellationToken,
+    ) -> Product {
+        self.begin(&step.name);
+        let meter = Arc::new(Meter::default());
+        let limit = StepLimit::new(config.step_timeout, cancel);
+        let context = Context {
+            config,
+            preflight: found,
+            dir: &partial.dir,
+            meter: meter.clone(),
+            cancel: &limit.token,
+        };
+        let expected = found.trees.get(&step.name).map(|tree| tree.bytes);
+        let observer = self.observer;
+        let mut product = limit
+            .watch(perform(step, &context), || {
+                tell(observer, &step.name, &meter, expected);
+            })
+            .await;
+        if let (Some(failure), Some(words)) = (&mut product.failure, limit.expired()) {
+            failure.message = words;
+        }
+        self.end(product.failure.clone(), std::mem::take(&mut product.notes));
+        product
+    }
+}

@@ -1,0 +1,150 @@
+//! One database: its dump, and the roles and database settings that a dump leaves out.
+
+use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin, TableRows};
+use postgres::dump::{DumpFormat, DumpRequest, dump};
+use postgres::roles::dump_roles;
+use postgres::tools::Tools;
+use stream::artifact::{Compression, Encoding};
+
+use super::{Context, Product, record};
+use crate::config::DatabaseSource;
+use crate::preflight::DatabaseFacts;
+
+pub(super) async fn perform(source: &DatabaseSource, context: &Context<'_>) -> Product {
+    let (Some(tools), Some(told)) = (
+        &context.preflight.tools,
+        context.preflight.databases.get(&source.label),
+    ) else {
+        return Product::failed("not reached by preflight", None);
+    };
+    let mut product = Product::default();
+    dump_database(source, told, tools, context, &mut product).await;
+    if product.failure.is_none() {
+        dump_its_roles(source, told, tools, context, &mut product).await;
+    }
+    product.keycloak = told.keycloak_schema.as_ref().map(|version| Keycloak {
+        schema_version: Some(version.clone()),
+    });
+    product
+}
+
+async fn dump_database(
+    source: &DatabaseSource,
+    told: &DatabaseFacts,
+    tools: &Tools,
+    context: &Context<'_>,
+    product: &mut Product,
+) {
+    let encoding = context.config.encoding;
+    let format = context.config.format;
+    let (file, inside) = match format {
+        DumpFormat::Plain => (
+            format!(
+                "{}_db.sql{}",
+                source.label,
+                encoding.compression.extension()
+            ),
+            encoding.compression,
+        ),
+        // pg_dump compresses the blocks of this format itself, so that pg_restore can seek in the file.
+        DumpFormat::Custom => (format!("{}_db.dump", source.label), Compression::None),
+    };
+    let request = request(source, tools, format, encoding, &file, context);
+    match dump(request, context.cancel).await {
+        Ok(dumped) => {
+            let tables = dumped.tables.map(|tables| {
+                tables
+                    .into_iter()
+                    .map(|rows| TableRows {
+                        table: rows.table,
+                        rows: rows.rows,
+                    })
+                    .collect()
+            });
+            let artifact = record(
+                Kind::Database,
+                &source.label,
+                format.name(),
+                inside,
+                dumped.written,
+            );
+            product.artifacts.push(Artifact {
+                source: Some(origin(source, told)),
+                tool: Some(format!("pg_dump {}", tools.version.text)),
+                tables,
+                ..artifact
+            });
+        }
+        Err(error) => product.fail(error.to_string(), error.exit_code()),
+    }
+}
+
+async fn dump_its_roles(
+    source: &DatabaseSource,
+    told: &DatabaseFacts,
+    tools: &Tools,
+    context: &Context<'_>,
+    product: &mut Product,
+) {
+    let encoding = context.config.encoding;
+    let file = format!(
+        "{}_roles.sql{}",
+        source.label,
+        encoding.compression.extension()
+    );
+    let request = request(source, tools, DumpFormat::Plain, encoding, &file, context);
+    match dump_roles(request, &told.facts, context.cancel).await {
+        Ok(dumped) => {
+            if !dumped.passwords_included {
+                product.notes.push(format!(
+                    "role {} may not read password hashes: {file} holds roles without their passwords; use a superuser to keep them",
+                    told.facts.user
+                ));
+            }
+            let artifact = record(
+                Kind::Roles,
+                &source.label,
+                DumpFormat::Plain.name(),
+                encoding.compression,
+                dumped.written,
+            );
+            product.artifacts.push(Artifact {
+                source: Some(origin(source, told)),
+                tool: Some(format!("pg_dumpall {}", tools.version.text)),
+                passwords_included: Some(dumped.passwords_included),
+                ..artifact
+            });
+        }
+        Err(error) => product.fail(error.to_string(), error.exit_code()),
+    }
+}
+
+fn request<'a>(
+    source: &'a DatabaseSource,
+    tools: &'a Tools,
+    format: DumpFormat,
+    encoding: Encoding,
+    file: &'a str,
+    context: &Context<'a>,
+) -> DumpRequest<'a> {
+    DumpRequest {
+        tools,
+        dsn: &source.dsn,
+        format,
+        encoding,
+        dir: context.dir,
+        file,
+        meter: context.meter.clone(),
+    }
+}
+
+fn origin(source: &DatabaseSource, told: &DatabaseFacts) -> Origin {
+    Origin {
+        host: source.dsn.host.clone(),
+        port: source.dsn.port,
+        database: source.dsn.database.clone(),
+        user: source.dsn.user.clone(),
+        server_version: told.facts.server_version.clone(),
+        database_bytes: Some(told.facts.database_bytes),
+    }
+}

@@ -1,0 +1,98 @@
+//! The data steps of a run: each turns one source into artifacts in the set's directory.
+
+mod database;
+mod tree;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use catalog::manifest::{Artifact, Compression, Keycloak, Kind, Storage};
+use stream::artifact::{Meter, Written};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::plan::{Source, Step};
+use crate::preflight::Preflight;
+
+/// What a step works with.
+pub(crate) struct Context<'a> {
+    pub config: &'a Config,
+    pub preflight: &'a Preflight,
+    /// The set's directory, still `.partial`.
+    pub dir: &'a Path,
+    /// Counts bytes for whoever shows progress.
+    pub meter: Arc<Meter>,
+    pub cancel: &'a CancellationToken,
+}
+
+/// What a step made, whole artifacts only, and why it did not make more.
+#[derive(Default)]
+pub(crate) struct Product {
+    pub artifacts: Vec<Artifact>,
+    pub storage: Option<Storage>,
+    pub keycloak: Option<Keycloak>,
+    /// Worth knowing, fails nothing.
+    pub notes: Vec<String>,
+    pub failure: Option<Failure>,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Failure {
+    /// In words, with the tool's own.
+    pub message: String,
+    /// The child's exit status, where a child failed.
+    pub exit_code: Option<i32>,
+}
+
+impl Product {
+    pub fn failed(message: impl Into<String>, exit_code: Option<i32>) -> Self {
+        let mut product = Self::default();
+        product.fail(message, exit_code);
+        product
+    }
+
+    pub fn fail(&mut self, message: impl Into<String>, exit_code: Option<i32>) {
+        self.failure = Some(Failure {
+            message: message.into(),
+            exit_code,
+        });
+    }
+}
+
+/// Does one data step. A finding of preflight against the step is its failure.
+pub(crate) async fn perform(step: &Step, context: &Context<'_>) -> Product {
+    if let Some(reason) = context.preflight.blocked(&step.name) {
+        return Product::failed(reason, None);
+    }
+    match &step.source {
+        Source::Database(source) => database::perform(source, context).await,
+        Source::Tree(source) => tree::perform(source, context).await,
+    }
+}
+
+/// An artifact's record with what every kind has in common.
+fn record(
+    kind: Kind,
+    label: &str,
+    format: &str,
+    compression: Compression,
+    written: Written,
+) -> Artifact {
+    Artifact {
+        file: written.file,
+        kind,
+        label: label.to_owned(),
+        source: None,
+        path: None,
+        tool: None,
+        format: format.to_owned(),
+        compression,
+        bytes: written.bytes,
+        raw_bytes: written.raw_bytes,
+        sha256: written.sha256,
+        tables: None,
+        tree: None,
+        passwords_included: None,
+    }
+}

@@ -1,0 +1,425 @@
+//! Reads a set back: sizes, digests, whole decode, dump trailer, rows per table, every archive entry.
+//!
+//! Compares what lies on disk with the manifest and both with `SHA256SUMS`, so that one flipped byte in any of them is named.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use catalog::manifest::{
+    Artifact, Compression, Kind, MANIFEST, Manifest, SUMS, TableRows, sums_text,
+};
+use postgres::inventory::Inventory;
+use postgres::restore::{custom_inventory, custom_list};
+use postgres::tools::Tools;
+use serde::Serialize;
+use stream::artifact::Meter;
+use stream::read::{ArtifactReader, ReadBack, hash_file};
+use stream::tar::walk;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Event, Observer};
+
+/// What reading a set back found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    /// Files looked at.
+    pub files: usize,
+    /// Bytes read from the set.
+    pub bytes: u64,
+    /// Bytes they decode to.
+    pub raw_bytes: u64,
+    /// Rows counted in dumps.
+    pub rows: u64,
+    /// Entries walked in archives.
+    pub entries: u64,
+    /// Every difference; empty when the set is whole.
+    pub problems: Vec<Problem>,
+}
+
+/// One difference between a set and its manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// File name inside the set.
+    pub file: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Report {
+    /// Whether everything was as the manifest says.
+    pub fn is_whole(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn say(&mut self, file: &str, what: impl Into<String>) {
+        self.problems.push(Problem {
+            file: file.to_owned(),
+            what: what.into(),
+        });
+    }
+}
+
+/// Interrupted before the end: nothing is known.
+#[derive(Debug, thiserror::Error)]
+#[error("verification was interrupted")]
+pub struct Interrupted;
+
+/// How artifacts are read.
+pub struct Reading<'a> {
+    /// For dumps in custom format, which only `pg_restore` can read.
+    pub tools: Option<&'a Tools>,
+    /// Hears of progress.
+    pub observer: &'a dyn Observer,
+    /// Counts decoded bytes.
+    pub meter: Arc<Meter>,
+    /// Ends the reading early.
+    pub cancel: &'a CancellationToken,
+}
+
+/// Reads a finished set back: its list of files, digests and artifacts.
+pub async fn verify_set(
+    dir: &Path,
+    manifest: &Manifest,
+    reading: &Reading<'_>,
+) -> Result<Report, Interrupted> {
+    let mut report = Report::default();
+    check_listing(dir, manifest, &mut report);
+    check_sums(dir, manifest, &mut report);
+    verify_artifacts(dir, manifest, reading, &mut report).await?;
+    Ok(report)
+}
+
+/// Reads the artifacts of a set back, finished or not.
+pub async fn verify_artifacts(
+    dir: &Path,
+    manifest: &Manifest,
+    reading: &Reading<'_>,
+    report: &mut Report,
+) -> Result<(), Interrupted> {
+    for artifact in &manifest.artifacts {
+        let path = dir.join(&artifact.file);
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                report.say(&artifact.file, "missing");
+                continue;
+            }
+            Err(error) => {
+                report.say(&artifact.file, format!("cannot be read: {error}"));
+                continue;
+            }
+            Ok(found) if !found.is_file() => {
+                report.say(&artifact.file, "is not a regular file");
+                continue;
+            }
+            Ok(_) => {}
+        }
+        let read = read_artifact(&path, artifact, reading).await;
+        if reading.cancel.is_cancelled() {
+            return Err(Interrupted);
+        }
+        match read {
+            Ok(found) => compare(artifact, found, report),
+            Err(what) => report.say(&artifact.file, what),
+        }
+        report.files += 1;
+    }
+    Ok(())
+}
+
+/// What an artifact holds by reading it.
+struct Found {
+    back: ReadBack,
+    content: Content,
+}
+
+enum Content {
+    Dump {
+        tables: Option<Vec<TableRows>>,
+        complete: bool,
+    },
+    Archive(stream::tar::Walked),
+}
+
+async fn read_artifact(
+    path: &Path,
+    artifact: &Artifact,
+    reading: &Reading<'_>,
+) -> Result<Found, String> {
+    match (artifact.kind, artifact.format.as_str()) {
+        (Kind::Database, "custom") => read_custom(path, reading).await,
+        (Kind::Database | Kind::Roles, _) => {
+            let (path, compression) = (path.to_owned(), artifact.compression);
+            let (meter, cancel) = (reading.meter.clone(), reading.cancel.clone());
+            let roles = artifact.kind == Kind::Roles;
+            blocking(move || read_plain(&path, compression, roles, meter, &cancel)).await
+        }
+        (Kind::Storage | Kind::Files, _) => {
+            let (path, compression) = (path.to_owned(), artifact.compression);
+            let (meter, cancel) = (reading.meter.clone(), reading.cancel.clone());
+            blocking(move || {
+                let mut reader = ArtifactReader::open(&path, compression, meter)?;
+                let walked = walk(&mut reader, &cancel)?;
+                Ok(Found {
+                    back: reader.finish()?,
+                    content: Content::Archive(walked),
+                })
+            })
+            .await
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, String> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(|error| format!("cannot be read whole: {error}")),
+        Err(panic) => Err(panic.to_string()),
+    }
+}
+
+fn read_plain(
+    path: &Path,
+    compression: Compression,
+    roles: bool,
+    meter: Arc<Meter>,
+    cancel: &CancellationToken,
+) -> io::Result<Found> {
+    /// Large enough that call overhead vanishes, small enough to stay in the processor's cache.
+    const BUFFER_BYTES: usize = 256 * 1024;
+    let mut reader = ArtifactReader::open(path, compression, meter)?;
+    let mut inventory = Inventory::new(io::sink());
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        if cancel.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let read = reader.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        inventory.write_all(&buffer[..read])?;
+    }
+    let (_, census) = inventory.finish()?;
+    Ok(Found {
+        back: reader.finish()?,
+        content: Content::Dump {
+            complete: if roles {
+                census.cluster_complete
+            } else {
+                census.complete
+            },
+            tables: (!roles).then(|| rows_of(census.tables)),
+        },
+    })
+}
+
+fn rows_of(tables: Vec<postgres::inventory::TableRows>) -> Vec<TableRows> {
+    tables
+        .into_iter()
+        .map(|rows| TableRows {
+            table: rows.table,
+            rows: rows.rows,
+        })
+        .collect()
+}
+
+async fn read_custom(path: &Path, reading: &Reading<'_>) -> Result<Found, String> {
+    let tools = reading
+        .tools
+        .ok_or("cannot be read back: pg_restore was not found (install postgresql-client)")?;
+    let hashed: PathBuf = path.to_owned();
+    let (bytes, sha256) = blocking(move || hash_file(&hashed)).await?;
+    custom_list(tools, path, reading.cancel)
+        .await
+        .map_err(|error| format!("pg_restore cannot list it: {error}"))?;
+    let tables = custom_inventory(tools, path, reading.cancel)
+        .await
+        .map_err(|error| format!("pg_restore cannot read it: {error}"))?;
+    Ok(Found {
+        back: ReadBack {
+            bytes,
+            raw_bytes: bytes,
+            sha256,
+        },
+        content: Content::Dump {
+            tables: Some(rows_of(tables)),
+            complete: true,
+        },
+    })
+}
+
+fn compare(artifact: &Artifact, found: Found, report: &mut Report) {
+    let file = artifact.file.as_str();
+    let back = found.back;
+    report.bytes += back.bytes;
+    report.raw_bytes += back.raw_bytes;
+    if back.bytes != artifact.bytes {
+        report.say(
+            file,
+            format!(
+                "is {} bytes, the manifest says {}",
+                back.bytes, artifact.bytes
+            ),
+        );
+    }
+    if back.sha256 != artifact.sha256 {
+        report.say(
+            file,
+            format!(
+                "SHA-256 is {}, the manifest says {}",
+                back.sha256, artifact.sha256
+            ),
+        );
+    }
+    if back.raw_bytes != artifact.raw_bytes {
+        report.say(
+            file,
+            format!(
+                "decodes to {} bytes, the manifest says {}",
+                back.raw_bytes, artifact.raw_bytes
+            ),
+        );
+    }
+    match found.content {
+        Content::Dump { tables, complete } => {
+            if !complete {
+                report.say(file, "ends without the dump's closing line: it is cut off");
+            }
+            if let Some(tables) = tables {
+                report.rows += tables.iter().map(|table| table.rows).sum::<u64>();
+                if let Some(expected) = &artifact.tables {
+                    compare_tables(file, expected, &tables, report);
+                }
+            }
+        }
+        Content::Archive(walked) => {
+            report.entries += walked.entries;
+            if let Some(tree) = &artifact.tree {
+                let pairs = [
+                    ("files", walked.files, tree.files),
+                    ("directories", walked.directories, tree.directories),
+                    ("symbolic links", walked.symlinks, tree.symlinks),
+                    ("hard links", walked.hard_links, tree.hard_links),
+                    ("bytes in files", walked.bytes, tree.bytes),
+                ];
+                for (what, is, expected) in pairs {
+                    if is != expected {
+                        report.say(
+                            file,
+                            format!("holds {is} {what}, the manifest says {expected}"),
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn compare_tables(file: &str, expected: &[TableRows], found: &[TableRows], report: &mut Report) {
+    for table in expected {
+        match found.iter().find(|other| other.table == table.table) {
+            None => report.say(file, format!("lacks table {}", table.table)),
+            Some(other) if other.rows != table.rows => report.say(
+                file,
+                format!(
+                    "table {} has {} rows, the manifest says {}",
+                    table.table, other.rows, table.rows
+                ),
+            ),
+            Some(_) => {}
+        }
+    }
+    for table in found {
+        if !expected.iter().any(|other| other.table == table.table) {
+            report.say(
+                file,
+                format!("table {} is not in the manifest", table.table),
+            );
+        }
+    }
+}
+
+/// Rows per table of a dump in custom format, which only its read-back tells.
+pub async fn count_custom_rows(
+    dir: &Path,
+    manifest: &mut Manifest,
+    tools: &Tools,
+    cancel: &CancellationToken,
+) -> Result<(), String> {
+    for artifact in &mut manifest.artifacts {
+        if artifact.kind == Kind::Database && artifact.format == "custom" {
+            let tables = custom_inventory(tools, &dir.join(&artifact.file), cancel)
+                .await
+                .map_err(|error| format!("{}: {error}", artifact.file))?;
+            artifact.tables = Some(rows_of(tables));
+        }
+    }
+    Ok(())
+}
+
+fn check_listing(dir: &Path, manifest: &Manifest, report: &mut Report) {
+    let known: BTreeSet<&str> = manifest
+        .artifacts
+        .iter()
+        .map(|artifact| artifact.file.as_str())
+        .chain([MANIFEST, SUMS])
+        .collect();
+    match fs::read_dir(dir) {
+        Err(error) => report.say(".", format!("cannot be listed: {error}")),
+        Ok(entries) => {
+            for entry in entries {
+                match entry {
+                    Err(error) => report.say(".", format!("cannot be listed: {error}")),
+                    Ok(entry) => {
+                        let name = entry.file_name().to_string_lossy().into_owned();
+                        if !known.contains(name.as_str()) {
+                            report.say(&name, "is not part of the set");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check_sums(dir: &Path, manifest: &Manifest, report: &mut Report) {
+    let found = match fs::read_to_string(dir.join(SUMS)) {
+        Ok(text) => text,
+        Err(error) => {
+            report.say(SUMS, format!("cannot be read: {error}"));
+            return;
+        }
+    };
+    let manifest_sha = match hash_file(&dir.join(MANIFEST)) {
+        Ok((_, sha)) => sha,
+        Err(error) => {
+            report.say(MANIFEST, format!("cannot be read: {error}"));
+            return;
+        }
+    };
+    if found == sums_text(manifest, &manifest_sha) {
+        return;
+    }
+    let line = format!("{manifest_sha}  {MANIFEST}");
+    if found.lines().any(|found| found == line) {
+        report.say(SUMS, "does not list the digests that the manifest holds");
+    } else {
+        report.say(
+            MANIFEST,
+            format!(
+                "SHA-256 is {manifest_sha}, which {SUMS} does not say: one of the two was altered"
+            ),
+        );
+    }
+}
+
+/// Tells the observer that a reading has begun, for the daemon and progress displays.
+pub(crate) fn started(observer: &dyn Observer) {
+    observer.on(&Event::StepStarted {
+        step: "verify".to_owned(),
+    });
+}

@@ -1,0 +1,319 @@
+//! The state machine: fed any pieces, its result depends on their sum alone. Long stretches (rows, string literals, bodies) are
+//! crossed by `memchr`; only the statements between them are looked at byte by byte.
+
+use memchr::{memchr, memchr_iter, memmem};
+
+use super::{Census, Tables};
+
+/// Ends a block of rows. The first newline is that of the row before, or of the COPY statement.
+const END_OF_ROWS: &[u8] = b"\n\\.\n";
+const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
+const CLUSTER_TRAILER: &[u8] = b"-- PostgreSQL database cluster dump complete";
+const COPY: &[u8] = b"COPY ";
+const FROM_STDIN: &[u8] = b" FROM stdin;";
+/// Longest COPY statement: 1,600 columns (PostgreSQL's limit) of 63 quoted bytes, each doubled, with their commas.
+const STATEMENT_BYTES: usize = 256 * 1024;
+/// Longest dollar-quote tag that is followed; identifiers have at most 63 bytes.
+const TAG_BYTES: usize = 64;
+
+/// Where the next byte stands.
+#[derive(Debug, Default)]
+enum State {
+    /// In a statement, or between two.
+    #[default]
+    Sql,
+    /// After one `-`, which may begin a comment.
+    Dash,
+    /// In a comment until the end of its line.
+    Comment,
+    /// In a psql command (`\restrict`, `\connect`) until the end of its line.
+    Command,
+    /// In `'…'` or `"…"`; a doubled quote closes and opens again, which comes to the same.
+    Quoted(u8),
+    /// After a `$` and what may be its tag.
+    Tag,
+    /// In a dollar-quoted text; so many bytes of its tag are matched.
+    Dollar(usize),
+    /// In rows; so many bytes of [`END_OF_ROWS`] are matched.
+    Rows(usize),
+}
+
+/// The last words of a dump.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Last {
+    #[default]
+    Other,
+    Trailer,
+    ClusterTrailer,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lexer {
+    state: State,
+    /// The line so far, in `Sql` outside of quotes and in comments: as much of it as is needed to know a COPY or a trailer. A COPY
+    /// statement goes on in here over newlines in its quoted names.
+    line: Vec<u8>,
+    /// Whether `line` has grown over its bound and is no longer kept.
+    overlong: bool,
+    /// The last byte of `Sql`, to tell `$1` and `a$b` from a tag.
+    previous: u8,
+    tag: Vec<u8>,
+    table: String,
+    /// Newlines since the COPY statement's own.
+    newlines: u64,
+    tables: Tables,
+    last: Last,
+}
+
+impl Lexer {
+    pub(super) fn read(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            let used = match self.state {
+                State::Sql => self.sql(data),
+                State::Dash => self.dash(data[0]),
+                State::Comment => self.comment(data),
+                State::Command => self.command(data),
+                State::Quoted(quote) => self.quoted(data, quote),
+                State::Tag => self.tag(data[0]),
+                State::Dollar(matched) => self.dollar(data, matched),
+                State::Rows(matched) => self.rows(data, matched),
+            };
+            data = &data[used..];
+        }
+    }
+
+    pub(super) fn census(mut self) -> Census {
+        // A file cut right behind the trailer's words lacks only its last newline.
+        if matches!(self.state, State::Comment) {
+            self.end_of_comment();
+        }
+        let at_rest = matches!(self.state, State::Sql | State::Comment | State::Command);
+        Census {
+            tables: self.tables.list(),
+            complete: at_rest && self.last == Last::Trailer,
+            cluster_complete: at_rest && self.last == Last::ClusterTrailer,
+        }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.line.len() + piece.len() > STATEMENT_BYTES {
+            self.overlong = true;
+        }
+        // Only a COPY statement and a comment are ever looked at whole.
+        let wanted = self.line.len() < COPY.len() || self.line.starts_with(COPY) || self.line.starts_with(b"--");
+        if wanted && !self.overlong {
+            self.line.extend_from_slice(piece);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.line.clear();
+        self.overlong = false;
+    }
+
+    fn sql(&mut self, data: &[u8]) -> usize {
+        let ends = |byte: &u8| matches!(byte, b'\n' | b'\'' | b'"' | b'$' | b'-' | b'\\');
+        let plain = data.iter().position(ends).unwrap_or(data.len());
+        if plain > 0 {
+            self.keep(&data[..plain]);
+            self.previous = data[plain - 1];
+            if data[..plain].iter().any(|byte| !byte.is_ascii_whitespace()) {
+                self.last = Last::Other;
+            }
+            return plain;
+        }
+        let byte = data[0];
+        match byte {
+            b'\n' => self.end_of_line(),
+            b'\'' | b'"' => {
+                self.keep(&data[..1]);
+                self.state = State::Quoted(byte);
+            }
+            b'$' if is_name(self.previous) => self.keep(&data[..1]),
+            b'$' => {
+                self.tag.clear();
+                self.tag.push(b'$');
+                self.state = State::Tag;
+            }
+            b'-' => self.state = State::Dash,
+            b'\\' if self.line.is_empty() => self.state = State::Command,
+            _ => self.keep(&data[..1]),
+        }
+        // Comments and psql commands may follow the trailer (`\unrestrict` does); statements may not.
+        if !matches!(byte, b'\n' | b'-') && !matches!(self.state, State::Command) {
+            self.last = Last::Other;
+        }
+        self.previous = byte;
+        1
+    }
+
+    fn end_of_line(&mut self) {
+        if !self.overlong
+            && let Some(table) = copied_table(&self.line)
+        {
+            self.table = table;
+            self.newlines = 0;
+            self.state = State::Rows(1);
+        }
+        self.clear();
+    }
+
+    fn dash(&mut self, byte: u8) -> usize {
+        self.state = State::Sql;
+        if byte == b'-' {
+            self.state = State::Comment;
+            // A comment behind something else on its line is no trailer.
+            if self.line.is_empty() {
+                self.keep(b"--");
+            } else {
+                self.line.insert(0, b' ');
+            }
+            return 1;
+        }
+        // The byte itself is looked at again as SQL.
+        self.keep(b"-");
+        self.last = Last::Other;
+        self.previous = b'-';
+        0
+    }
+
+    fn comment(&mut self, data: &[u8]) -> usize {
+        let end = memchr(b'\n', data).unwrap_or(data.len());
+        // Longer comments are no trailers, and how they end does not matter.
+        let room = (CLUSTER_TRAILER.len() + 1).saturating_sub(self.line.len());
+        self.line.extend_from_slice(&data[..end.min(room)]);
+        if end == data.len() {
+            return end;
+        }
+        self.end_of_comment();
+        self.state = State::Sql;
+        self.previous = b'\n';
+        end + 1
+    }
+
+    fn end_of_comment(&mut self) {
+        if self.line == TRAILER {
+            self.last = Last::Trailer;
+        } else if self.line == CLUSTER_TRAILER {
+            self.last = Last::ClusterTrailer;
+        }
+        self.clear();
+    }
+
+    fn command(&mut self, data: &[u8]) -> usize {
+        let Some(end) = memchr(b'\n', data) else {
+            return data.len();
+        };
+        self.state = State::Sql;
+        self.previous = b'\n';
+        end + 1
+    }
+
+    fn quoted(&mut self, data: &[u8], quote: u8) -> usize {
+        let end = memchr(quote, data);
+        let used = end.map_or(data.len(), |end| end + 1);
+        self.keep(&data[..used]);
+        if end.is_some() {
+            self.state = State::Sql;
+            self.previous = quote;
+        }
+        used
+    }
+
+    /// One byte of what may be `$tag$`.
+    fn tag(&mut self, byte: u8) -> usize {
+        let first = self.tag.len() == 1;
+        if byte == b'$' {
+            self.tag.push(b'$');
+            self.state = State::Dollar(0);
+            return 1;
+        }
+        let of_name = is_name(byte) && !(first && byte.is_ascii_digit());
+        if of_name && self.tag.len() < TAG_BYTES {
+            self.tag.push(byte);
+            return 1;
+        }
+        // `$1` or a lone `$`: the byte is looked at again as SQL.
+        let tag = std::mem::take(&mut self.tag);
+        self.keep(&tag);
+        self.previous = *tag.last().unwrap_or(&b'$');
+        self.state = State::Sql;
+        0
+    }
+
+    fn dollar(&mut self, data: &[u8], matched: usize) -> usize {
+        if matched == 0 {
+            let Some(at) = memchr(b'$', data) else {
+                return data.len();
+            };
+            self.state = State::Dollar(1);
+            return at + 1;
+        }
+        // A tag has `$` only at its ends, so a mismatch can begin a new match only with this very byte.
+        let byte = data[0];
+        if byte == self.tag[matched] {
+            if matched + 1 == self.tag.len() {
+                self.state = State::Sql;
+                self.previous = b'\'';
+            } else {
+                self.state = State::Dollar(matched + 1);
+            }
+        } else {
+            self.state = State::Dollar(usize::from(byte == b'$'));
+        }
+        1
+    }
+
+    fn rows(&mut self, data: &[u8], matched: usize) -> usize {
+        // Across the border of two pieces: byte by byte until nothing is matched.
+        if matched > 0 {
+            let byte = data[0];
+            self.newlines += u64::from(byte == b'\n');
+            if byte == END_OF_ROWS[matched] {
+                self.state = State::Rows(matched + 1);
+                if matched + 1 == END_OF_ROWS.len() {
+                    self.end_of_rows();
+                }
+            } else {
+                self.state = State::Rows(usize::from(byte == b'\n'));
+            }
+            return 1;
+        }
+        if let Some(at) = memmem::find(data, END_OF_ROWS) {
+            let used = at + END_OF_ROWS.len();
+            self.newlines += memchr_iter(b'\n', &data[..used]).count() as u64;
+            self.end_of_rows();
+            return used;
+        }
+        self.newlines += memchr_iter(b'\n', data).count() as u64;
+        let ends_with = |count: &usize| data.ends_with(&END_OF_ROWS[..*count]);
+        self.state = State::Rows((1..END_OF_ROWS.len()).rev().find(ends_with).unwrap_or(0));
+        data.len()
+    }
+
+    fn end_of_rows(&mut self) {
+        // The last newline is that of `\.` itself.
+        let rows = self.newlines.saturating_sub(1);
+        self.tables.add(std::mem::take(&mut self.table), rows);
+        self.state = State::Sql;
+        self.previous = b'\n';
+        self.clear();
+    }
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+/// The table of a statement `COPY table (columns) FROM stdin;`, or of `COPY table  FROM stdin;`, which a table without columns has.
+fn copied_table(statement: &[u8]) -> Option<String> {
+    let rest = statement.strip_prefix(COPY)?;
+    let rest = rest.strip_suffix(FROM_STDIN)?;
+    let mut quoted = false;
+    let end = rest.iter().position(|byte| {
+        quoted ^= *byte == b'"';
+        !quoted && matches!(byte, b' ' | b'(')
+    });
+    let name = &rest[..end.unwrap_or(rest.len())];
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
+}

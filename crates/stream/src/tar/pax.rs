@@ -1,0 +1,112 @@
+//! Headers: what the fixed 512 bytes hold, and the PAX records for what they cannot (POSIX.1-2017, pax, "pax Extended Header").
+
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use tar::{EntryType, Header};
+
+/// Bytes of a name that fit in the header itself.
+const NAME_BYTES: usize = 100;
+/// Bytes of a block; content is padded to whole blocks.
+pub const BLOCK: u64 = 512;
+
+/// PAX records in the making.
+#[derive(Default)]
+pub struct Records(Vec<(String, Vec<u8>)>);
+
+impl Records {
+    /// The modification time with its nanoseconds.
+    pub fn mtime(&mut self, meta: &Metadata) {
+        let (seconds, nanoseconds) = (meta.mtime(), meta.mtime_nsec());
+        if nanoseconds != 0 || seconds < 0 {
+            self.0.push((
+                "mtime".to_owned(),
+                decimal(seconds, nanoseconds).into_bytes(),
+            ));
+        }
+    }
+
+    /// A name too long for the header.
+    fn name(&mut self, key: &str, name: &[u8]) {
+        if name.len() > NAME_BYTES {
+            self.0.push((key.to_owned(), name.to_owned()));
+        }
+    }
+
+    /// An extended attribute, under the key that star introduced and GNU tar and bsdtar read.
+    pub fn xattr(&mut self, name: &OsStr, value: Vec<u8>) {
+        // Attribute names are UTF-8 in practice; one that is not could not be written as a PAX key.
+        let name = name
+            .to_string_lossy()
+            .replace('%', "%25")
+            .replace('=', "%3D");
+        self.0.push((format!("SCHILY.xattr.{name}"), value));
+    }
+
+    /// For `tar::Builder::append_pax_extensions`.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice()))
+    }
+}
+
+/// Seconds since 1970 as PAX writes them; a time before then counts its nanoseconds backwards.
+fn decimal(seconds: i64, nanoseconds: i64) -> String {
+    if seconds < 0 && nanoseconds > 0 {
+        format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanoseconds)
+    } else {
+        format!("{seconds}.{nanoseconds:09}")
+    }
+}
+
+/// A header of GNU's layout with owner, mode, time and names; what does not fit goes to `records`.
+pub fn header(
+    kind: EntryType,
+    name: &[u8],
+    link: &[u8],
+    size: u64,
+    meta: &Metadata,
+    records: &mut Records,
+) -> Header {
+    /// Permission bits with setuid, setgid and sticky; the kind of file is the entry's type.
+    const MODE_BITS: u32 = 0o7777;
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(meta.mode() & MODE_BITS);
+    header.set_uid(u64::from(meta.uid()));
+    header.set_gid(u64::from(meta.gid()));
+    header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
+    header.set_size(size);
+    let old = header.as_old_mut();
+    put(&mut old.name, name);
+    put(&mut old.linkname, link);
+    records.name("path", name);
+    records.name("linkpath", link);
+    records.mtime(meta);
+    header
+}
+
+fn put(field: &mut [u8; NAME_BYTES], name: &[u8]) {
+    let fits = name.len().min(NAME_BYTES);
+    field[..fits].copy_from_slice(&name[..fits]);
+}
+
+/// The name's bytes as the archive holds them.
+pub fn bytes(name: &std::path::Path) -> &[u8] {
+    name.as_os_str().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_count_backwards() {
+        assert_eq!(decimal(5, 250_000_000), "5.250000000");
+        assert_eq!(decimal(-1, 750_000_000), "-0.250000000");
+        assert_eq!(decimal(-2, 0), "-2.000000000");
+    }
+}

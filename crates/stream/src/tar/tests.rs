@@ -1,0 +1,352 @@
+//! Real trees, packed by us and unpacked by GNU tar.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the tests run GNU tar as a user would"
+)]
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+
+/// A directory on a file system with user attributes; `/tmp` may be a tmpfs of an old kernel.
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap()
+}
+
+fn pack_to_vec(root: &Path) -> (Vec<u8>, Packed) {
+    let (archive, packed, _) = pack(root, Vec::new(), &CancellationToken::new()).unwrap();
+    let walked = walk(archive.as_slice(), &CancellationToken::new()).unwrap();
+    assert_eq!(
+        (
+            walked.files,
+            walked.directories,
+            walked.symlinks,
+            walked.hard_links,
+            walked.bytes
+        ),
+        (
+            packed.files,
+            packed.directories,
+            packed.symlinks,
+            packed.hard_links,
+            packed.bytes
+        )
+    );
+    (archive, packed)
+}
+
+fn gnu_unpack(archive: &[u8], into: &Path) {
+    let file = into.with_extension("tar");
+    fs::write(&file, archive).unwrap();
+    fs::create_dir(into).unwrap();
+    let output = Command::new("tar")
+        .args(["--xattrs", "--xattrs-include=*", "-xpf"])
+        .arg(&file)
+        .arg("-C")
+        .arg(into)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn same(a: &Path, b: &Path) {
+    let (x, y) = (
+        fs::symlink_metadata(a).unwrap(),
+        fs::symlink_metadata(b).unwrap(),
+    );
+    let name = a.display();
+    assert_eq!(x.mode(), y.mode(), "{name}");
+    assert_eq!((x.uid(), x.gid()), (y.uid(), y.gid()), "{name}");
+    assert_eq!(
+        (x.mtime(), x.mtime_nsec()),
+        (y.mtime(), y.mtime_nsec()),
+        "{name}"
+    );
+    if x.is_symlink() {
+        assert_eq!(fs::read_link(a).unwrap(), fs::read_link(b).unwrap());
+        return;
+    }
+    let attributes = |path: &Path| {
+        let mut all: Vec<_> = xattr::list(path)
+            .unwrap()
+            .map(|name| (name.clone(), xattr::get(path, &name).unwrap()))
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(attributes(a), attributes(b), "{name}");
+    if x.is_dir() {
+        let names = |path: &Path| {
+            let mut names: Vec<_> = fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(a), names(b));
+        for name in names(a) {
+            same(&a.join(&name), &b.join(&name));
+        }
+    } else if x.is_file() {
+        assert_eq!(x.len(), y.len(), "{name}");
+        if x.len() < 1 << 30 {
+            assert!(fs::read(a).unwrap() == fs::read(b).unwrap(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn gnu_tar_gives_back_the_same_tree() {
+    let dir = scratch();
+    let root = dir.path().join("tree");
+    let deep = root.join("stub/stub/avatars/a name with spaces/ünïcode ☃");
+    fs::create_dir_all(&deep).unwrap();
+    fs::create_dir(root.join("empty directory")).unwrap();
+    let object = deep.join("0f1e2d3c");
+    fs::write(&object, b"content of an object").unwrap();
+    xattr::set(&object, "user.supabase.content-type", b"image/png").unwrap();
+    xattr::set(&object, "user.supabase.cache-control", b"max-age=3600").unwrap();
+    xattr::set(&object, "user.binary=%", b"\0\xff\n=").unwrap();
+    xattr::set(&deep, "user.on-a-directory", b"yes").unwrap();
+    fs::set_permissions(&object, fs::Permissions::from_mode(0o4640)).unwrap();
+    fs::write(root.join("empty"), b"").unwrap();
+    fs::write(root.join("new\nline"), b"x").unwrap();
+    fs::write(
+        root.join(std::ffi::OsStr::from_bytes(b"not-utf8-\xff")),
+        b"y",
+    )
+    .unwrap();
+    fs::write(root.join("l".repeat(255)), b"long").unwrap();
+    let far = root.join("d".repeat(120)).join("e".repeat(150));
+    fs::create_dir_all(&far).unwrap();
+    fs::write(far.join("f".repeat(90)), vec![7; 1_000_000]).unwrap();
+    symlink("/nowhere/at/all", root.join("dangling")).unwrap();
+    symlink("t".repeat(300), root.join("far-link")).unwrap();
+    fs::hard_link(&object, root.join("second name")).unwrap();
+    let sparse = File::create(root.join("sparse")).unwrap();
+    sparse.set_len(9 << 30).unwrap();
+    for at in 0..40_u64 {
+        std::os::unix::fs::FileExt::write_all_at(&sparse, b"data", at * (200 << 20)).unwrap();
+    }
+    // Not walked: the sparse file's nine gigabytes of zeros would be read.
+    let (archive, packed, _) = pack(&root, Vec::new(), &CancellationToken::new()).unwrap();
+    assert_eq!(
+        (packed.hard_links, packed.symlinks, packed.changed_total),
+        (1, 2, 0)
+    );
+    assert!(archive.len() < 4 << 20, "holes are not stored");
+    let copy = dir.path().join("copy");
+    gnu_unpack(&archive, &copy);
+    same(&root, &copy);
+    let back = fs::metadata(copy.join("sparse")).unwrap();
+    assert!(back.blocks() * 512 < 1 << 30, "holes stay holes");
+    let first = fs::metadata(copy.join("second name")).unwrap();
+    assert_eq!(first.nlink(), 2);
+}
+
+#[test]
+fn the_walk_counts_what_was_packed() {
+    let dir = scratch();
+    let root = dir.path().join("tree");
+    fs::create_dir_all(root.join("a/b")).unwrap();
+    fs::write(root.join("a/one"), vec![1; 700]).unwrap();
+    symlink("one", root.join("a/two")).unwrap();
+    let sparse = File::create(root.join("holes")).unwrap();
+    sparse.set_len(3 << 20).unwrap();
+    let (archive, packed) = pack_to_vec(&root);
+    assert_eq!((packed.files, packed.directories), (2, 3));
+    assert_eq!(packed.bytes, 700 + (3 << 20));
+    for cut in [archive.len() - 1024, archive.len() / 2, 600] {
+        assert!(
+            walk(&archive[..cut], &CancellationToken::new()).is_err(),
+            "cut at {cut}"
+        );
+    }
+}
+
+/// Changes the tree when the first bytes of content come by.
+struct Meddler<F: FnMut()> {
+    out: Vec<u8>,
+    seen: &'static [u8],
+    act: Option<F>,
+}
+
+impl<F: FnMut()> Write for Meddler<F> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.out.extend_from_slice(data);
+        if self
+            .out
+            .windows(self.seen.len())
+            .rev()
+            .take(data.len() + 1)
+            .any(|w| w == self.seen)
+            && let Some(mut act) = self.act.take()
+        {
+            act();
+        }
+        Ok(data.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn meddle(act: impl FnMut(&Path)) -> (Packed, Vec<u8>) {
+    let dir = scratch();
+    let root = dir.path().join("tree");
+    fs::create_dir(&root).unwrap();
+    let file = root.join("file");
+    fs::write(&file, vec![b'm'; 3 * 256 * 1024]).unwrap();
+    let mut act = act;
+    let sink = Meddler {
+        out: Vec::new(),
+        seen: b"mmmm",
+        act: Some(|| act(&file)),
+    };
+    let (sink, packed, _) = pack(&root, sink, &CancellationToken::new()).unwrap();
+    let archive = sink.out;
+    let walked = walk(archive.as_slice(), &CancellationToken::new()).unwrap();
+    assert_eq!((walked.files, walked.bytes), (1, 3 * 256 * 1024));
+    (packed, archive)
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_never_spoils_the_archive() {
+    let grown = meddle(|file| {
+        let mut file = fs::OpenOptions::new().append(true).open(file).unwrap();
+        file.write_all(b"more").unwrap();
+    });
+    assert_eq!(grown.0.changed[0].what, Change::Grew);
+    let shrunk = meddle(|file| {
+        fs::OpenOptions::new()
+            .write(true)
+            .open(file)
+            .unwrap()
+            .set_len(10)
+            .unwrap();
+    });
+    assert_eq!(shrunk.0.changed[0].what, Change::Shrank);
+    let modified = meddle(|file| {
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+        File::options()
+            .write(true)
+            .open(file)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
+    });
+    assert_eq!(modified.0.changed[0].what, Change::Modified);
+    assert_eq!(modified.0.changed[0].path, "file");
+}
+
+#[test]
+fn a_file_that_vanishes_is_named_and_left_out() {
+    let dir = scratch();
+    let root = dir.path().join("tree");
+    fs::create_dir_all(root.join("d")).unwrap();
+    fs::write(root.join("d/file"), b"x").unwrap();
+    let gone = root.join("d/file");
+    let sink = Meddler {
+        out: Vec::new(),
+        seen: b"d/\0",
+        act: Some(|| fs::remove_file(&gone).unwrap()),
+    };
+    let (_, packed, _) = pack(&root, sink, &CancellationToken::new()).unwrap();
+    // The directory's listing may or may not have been read ahead; the file is never there.
+    assert_eq!(packed.files, 0);
+    assert!(
+        packed
+            .changed
+            .iter()
+            .all(|change| change.what == Change::Vanished)
+    );
+}
+
+#[test]
+fn what_is_no_file_is_named_and_left_out() {
+    let dir = scratch();
+    let root = dir.path().join("tree");
+    fs::create_dir(&root).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("s")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        root.join("p"),
+        rustix::fs::FileType::Fifo,
+        0o600.into(),
+        0,
+    )
+    .unwrap();
+    let (_, packed) = pack_to_vec(&root);
+    let mut skipped = packed.skipped;
+    skipped.sort();
+    assert_eq!(skipped, ["p (pipe)", "s (socket)"]);
+}
+
+#[test]
+fn a_single_file_is_packed_under_its_own_name() {
+    let dir = scratch();
+    fs::write(dir.path().join(".env"), b"JWT_SECRET=x").unwrap();
+    let (archive, packed) = pack_to_vec(&dir.path().join(".env"));
+    assert_eq!((packed.files, packed.directories), (1, 0));
+    assert!(archive.starts_with(b".env\0") || archive.windows(5).any(|w| w == b".env\0"));
+    assert_eq!(
+        measure(&dir.path().join(".env"), &CancellationToken::new())
+            .unwrap()
+            .bytes,
+        12
+    );
+}
+
+#[test]
+fn a_root_that_is_missing_or_empty_is_refused_by_name() {
+    let dir = scratch();
+    let cancel = CancellationToken::new();
+    let missing = dir.path().join("no");
+    assert!(matches!(
+        pack(&missing, io::sink(), &cancel),
+        Err(PackError::RootMissing { .. })
+    ));
+    assert!(matches!(
+        measure(dir.path(), &cancel),
+        Err(PackError::RootEmpty { .. })
+    ));
+    let error = pack(dir.path(), io::sink(), &cancel)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains(&dir.path().display().to_string()));
+}
+
+#[test]
+fn cancellation_and_a_full_disk_end_the_packing() {
+    let dir = scratch();
+    fs::write(dir.path().join("x"), vec![1; 5_000_000]).unwrap();
+    let cancelled = CancellationToken::new();
+    cancelled.cancel();
+    assert!(matches!(
+        pack(dir.path(), io::sink(), &cancelled),
+        Err(PackError::Cancelled)
+    ));
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    assert!(matches!(
+        pack(dir.path(), full, &CancellationToken::new()),
+        Err(PackError::Sink(_))
+    ));
+}

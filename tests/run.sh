@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Everything CI runs: lint, unit tests, end-to-end tests on real PostgreSQL servers.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/needs.sh
+need_rust
+need gcc libc6-dev postgresql postgresql-client gzip tar attr openssl zstd
+
+make lint
+cargo build --locked -p backupd
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run --workspace --locked --no-fail-fast
+else
+  cargo test --workspace --locked --no-fail-fast
+fi
