@@ -1,1 +1,11 @@
+//! What lies in the backup directory, and what should: sets, their manifests, the lock, the history, retention.
 //!
+//! Synchronous; the clock is an argument everywhere. Knows nothing of databases or of how artifacts are made. The format on disk is
+//! docs/set-format.md.
+
+pub mod catalog;
+pub mod history;
+pub mod lock;
+pub mod manifest;
+pub mod retention;
+pub mod set;

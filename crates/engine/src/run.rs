@@ -83,7 +83,7 @@ fn bullets(lines: &[String]) -> String {
         .join("\n")
 }
 
-/// Makes one set. `backupd` is the version that the manifest names, `host` the machine.
+/// Makes one set.
 pub async fn run(
     config: &Config,
     origin: &Origin,
@@ -196,6 +196,18 @@ pub async fn run(
     })
 }
 
+impl Origin {
+    /// A run of this `backupd` on this machine.
+    pub fn here(trigger: &str, backupd: &str) -> Self {
+        let names = rustix::system::uname();
+        Self {
+            trigger: trigger.to_owned(),
+            host: names.nodename().to_string_lossy().into_owned(),
+            backupd: backupd.to_owned(),
+        }
+    }
+}
+
 /// Who runs, where and why: for the manifest.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -266,7 +278,6 @@ async fn verify(
     let observer = ledger.observer;
     let reading = Reading {
         tools: found.tools.as_ref(),
-        observer,
         meter: meter.clone(),
         cancel: &limit.token,
     };

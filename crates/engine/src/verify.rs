@@ -15,12 +15,11 @@ use postgres::inventory::Inventory;
 use postgres::restore::{custom_inventory, custom_list};
 use postgres::tools::Tools;
 use serde::Serialize;
-use stream::artifact::Meter;
+use stream::artifact::{Compression, Meter};
 use stream::read::{ArtifactReader, ReadBack, hash_file};
 use stream::tar::walk;
 use tokio_util::sync::CancellationToken;
 
-use crate::event::{Event, Observer};
 
 /// What reading a set back found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -71,8 +70,6 @@ pub struct Interrupted;
 pub struct Reading<'a> {
     /// For dumps in custom format, which only `pg_restore` can read.
     pub tools: Option<&'a Tools>,
-    /// Hears of progress.
-    pub observer: &'a dyn Observer,
     /// Counts decoded bytes.
     pub meter: Arc<Meter>,
     /// Ends the reading early.
@@ -151,13 +148,13 @@ async fn read_artifact(
     match (artifact.kind, artifact.format.as_str()) {
         (Kind::Database, "custom") => read_custom(path, reading).await,
         (Kind::Database | Kind::Roles, _) => {
-            let (path, compression) = (path.to_owned(), artifact.compression);
+            let (path, compression) = (path.to_owned(), artifact.compression.decoded());
             let (meter, cancel) = (reading.meter.clone(), reading.cancel.clone());
             let roles = artifact.kind == Kind::Roles;
             blocking(move || read_plain(&path, compression, roles, meter, &cancel)).await
         }
         (Kind::Storage | Kind::Files, _) => {
-            let (path, compression) = (path.to_owned(), artifact.compression);
+            let (path, compression) = (path.to_owned(), artifact.compression.decoded());
             let (meter, cancel) = (reading.meter.clone(), reading.cancel.clone());
             blocking(move || {
                 let mut reader = ArtifactReader::open(&path, compression, meter)?;
@@ -415,11 +412,4 @@ fn check_sums(dir: &Path, manifest: &Manifest, report: &mut Report) {
             ),
         );
     }
-}
-
-/// Tells the observer that a reading has begun, for the daemon and progress displays.
-pub(crate) fn started(observer: &dyn Observer) {
-    observer.on(&Event::StepStarted {
-        step: "verify".to_owned(),
-    });
 }

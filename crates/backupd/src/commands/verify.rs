@@ -47,7 +47,6 @@ pub async fn execute(
             let progress = Progress::start(environment.logging()?);
             let reading = Reading {
                 tools: tools.as_ref(),
-                observer: &progress,
                 meter: Arc::new(Meter::default()),
                 cancel: &signals.token,
             };

@@ -6,8 +6,8 @@ mod tree;
 use std::path::Path;
 use std::sync::Arc;
 
-use catalog::manifest::{Artifact, Compression, Keycloak, Kind, Storage};
-use stream::artifact::{Meter, Written};
+use catalog::manifest::{Artifact, Keycloak, Kind, Storage};
+use stream::artifact::{Compression, Meter, Written};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -87,7 +87,7 @@ fn record(
         path: None,
         tool: None,
         format: format.to_owned(),
-        compression,
+        compression: compression.into(),
         bytes: written.bytes,
         raw_bytes: written.raw_bytes,
         sha256: written.sha256,

@@ -1,0 +1,287 @@
+//! The backup directory: what is in it, how a set comes and goes.
+//!
+//! A set has its final name only when it is complete, and loses that name before its files go. Names that are not ours are never
+//! touched.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use stream::durable;
+
+use crate::history::History;
+use crate::manifest::{Manifest, ManifestError, SUMS};
+use crate::set::{Selector, SetId};
+
+/// backupd's own directory in the backup directory: lock, history.
+pub const PRIVATE: &str = ".backupd";
+/// A set in the making is `.<id>.partial`.
+const PARTIAL: &str = ".partial";
+/// A set on its way out is `.<id>.removed`.
+const REMOVED: &str = ".removed";
+/// How many seconds ahead a free id is looked for; more sets in a row were never begun in one second.
+const ID_TRIES: usize = 100;
+
+/// A backup directory.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    root: PathBuf,
+}
+
+/// A set as it lies on disk.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its id, which is its directory's name.
+    pub id: SetId,
+    /// Its directory.
+    pub path: PathBuf,
+    /// Its manifest, or why that cannot be used.
+    pub manifest: Result<Manifest, ManifestError>,
+    /// Whether it is a recovery point to count on.
+    pub good: bool,
+    /// Why it is not good.
+    pub why_not_good: Option<String>,
+    /// Of all its files.
+    pub bytes: u64,
+}
+
+/// A set in the making.
+#[derive(Debug)]
+pub struct PartialSet {
+    /// Its id to be.
+    pub id: SetId,
+    /// Its directory until it is sealed.
+    pub dir: PathBuf,
+}
+
+/// Why no set was found.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are named in the messages")]
+pub enum FindError {
+    /// There are none.
+    #[error("there are no backup sets in {}", root.display())]
+    NoSets { root: PathBuf },
+    /// There are only failed or damaged ones.
+    #[error("none of the {sets} set(s) in {} is good: `backupd list` says why", root.display())]
+    NoGoodSet { root: PathBuf, sets: usize },
+    /// None begins so.
+    #[error("no set begins with {prefix}: `backupd list` shows what there is")]
+    NoMatch { prefix: String },
+    /// Several begin so.
+    #[error("{prefix} could be {}: give more of it", matches.join(", "))]
+    Ambiguous { prefix: String, matches: Vec<String> },
+    /// The directory cannot be read.
+    #[error("the backup directory cannot be read: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl Catalog {
+    /// Opens a backup directory for writing and makes backupd's own directory in it. The backup directory itself must be there: a
+    /// missing one is most often a lost mount.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let catalog = Self::open_read_only(root)?;
+        match durable::create_dir_private(&root.join(PRIVATE)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(catalog),
+        }
+    }
+
+    /// Opens a backup directory and makes nothing.
+    pub fn open_read_only(root: &Path) -> io::Result<Self> {
+        fs::read_dir(root)?;
+        Ok(Self {
+            root: root.to_owned(),
+        })
+    }
+
+    /// All sets, oldest first.
+    pub fn list(&self) -> io::Result<Vec<Entry>> {
+        let damaged = match History::open(&self.root) {
+            Ok(history) => history.damaged()?,
+            // A copy of sets without the private directory has no history.
+            Err(_) => Vec::new(),
+        };
+        let mut entries: Vec<Entry> = self
+            .ids()?
+            .into_iter()
+            .map(|id| {
+                let found = damaged.iter().find(|(set, _)| *set == id);
+                self.entry(id, found.map(|(_, problem)| problem.as_str()))
+            })
+            .collect();
+        entries.sort_by_key(|entry| entry.id);
+        Ok(entries)
+    }
+
+    /// The set that is meant.
+    pub fn find(&self, selector: &Selector) -> Result<Entry, FindError> {
+        let mut entries = self.list()?;
+        let root = self.root.clone();
+        if entries.is_empty() {
+            return Err(FindError::NoSets { root });
+        }
+        let sets = entries.len();
+        match selector {
+            Selector::Latest => entries
+                .into_iter()
+                .rfind(|entry| entry.good)
+                .ok_or(FindError::NoGoodSet { root, sets }),
+            Selector::Prefix(prefix) => {
+                entries.retain(|entry| entry.id.to_string().starts_with(prefix));
+                let prefix = prefix.clone();
+                match entries.len() {
+                    0 => Err(FindError::NoMatch { prefix }),
+                    1 => Ok(entries.remove(0)),
+                    _ => Err(FindError::Ambiguous {
+                        prefix,
+                        matches: entries.iter().map(|entry| entry.id.to_string()).collect(),
+                    }),
+                }
+            }
+        }
+    }
+
+    /// Makes the directory of a new set. Where the id is taken, by a run in the same second or because the clock was set back, the next
+    /// free one is used; nothing is overwritten.
+    pub fn begin(&self, now: DateTime<Utc>) -> io::Result<PartialSet> {
+        let mut id = SetId::at(now);
+        for _ in 0..ID_TRIES {
+            let dir = self.aside(id, PARTIAL);
+            if !self.path(id).exists() {
+                match durable::create_dir_private(&dir) {
+                    Ok(()) => return Ok(PartialSet { id, dir }),
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            id = id.next();
+        }
+        Err(io::Error::other(format!("no free set id from {} on", SetId::at(now))))
+    }
+
+    /// Gives a complete set its name.
+    pub fn seal(&self, partial: &PartialSet) -> io::Result<()> {
+        let path = self.path(partial.id);
+        if path.exists() {
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                format!("{} is there already", path.display()),
+            ));
+        }
+        durable::sync_dir(&partial.dir)?;
+        durable::rename(&partial.dir, &path)
+    }
+
+    /// Removes a set in the making.
+    pub fn discard(&self, partial: PartialSet) -> io::Result<()> {
+        fs::remove_dir_all(partial.dir)
+    }
+
+    /// Removes what killed runs left: sets in the making and on their way out. The caller holds the lock, so nobody is at work on them.
+    pub fn sweep(&self) -> io::Result<Vec<String>> {
+        let mut removed = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let stem = name
+                .strip_prefix('.')
+                .and_then(|name| name.strip_suffix(PARTIAL).or_else(|| name.strip_suffix(REMOVED)));
+            let ours = stem.is_some_and(|stem| stem.parse::<SetId>().is_ok());
+            if ours && entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+                removed.push(name);
+            }
+        }
+        removed.sort();
+        Ok(removed)
+    }
+
+    /// Removes a finished set: first its name, then its files, so that a half-removed set is never seen.
+    pub fn remove(&self, id: &SetId) -> io::Result<()> {
+        let aside = self.aside(*id, REMOVED);
+        durable::rename(&self.path(*id), &aside)?;
+        fs::remove_dir_all(aside)
+    }
+
+    fn ids(&self) -> io::Result<Vec<SetId>> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            if let Ok(id) = entry.file_name().to_string_lossy().parse()
+                && entry.file_type()?.is_dir()
+            {
+                ids.push(id);
+            }
+        }
+        Ok(ids)
+    }
+
+    fn entry(&self, id: SetId, damage: Option<&str>) -> Entry {
+        let path = self.path(id);
+        let manifest = Manifest::read(&path).and_then(|manifest| {
+            if manifest.set == id {
+                Ok(manifest)
+            } else {
+                Err(ManifestError::Foreign { found: manifest.set })
+            }
+        });
+        let why_not_good = match &manifest {
+            Err(error) => Some(error.to_string()),
+            Ok(manifest) => fault(&path, manifest)
+                .or_else(|| damage.map(|what| format!("found damaged by verify: {what}"))),
+        };
+        Entry {
+            id,
+            bytes: size(&path),
+            good: why_not_good.is_none(),
+            why_not_good,
+            manifest,
+            path,
+        }
+    }
+
+    fn path(&self, id: SetId) -> PathBuf {
+        self.root.join(id.to_string())
+    }
+
+    fn aside(&self, id: SetId, suffix: &str) -> PathBuf {
+        self.root.join(format!(".{id}{suffix}"))
+    }
+}
+
+/// What a look at names and sizes finds wrong.
+fn fault(path: &Path, manifest: &Manifest) -> Option<String> {
+    if !manifest.is_good() {
+        return Some(manifest.first_error().unwrap_or_else(|| "its run did not succeed".to_owned()));
+    }
+    if !path.join(SUMS).is_file() {
+        return Some(format!("{SUMS} is missing"));
+    }
+    manifest.artifacts.iter().find_map(|artifact| {
+        match fs::symlink_metadata(path.join(&artifact.file)) {
+            Err(error) => Some(format!("{}: {error}", artifact.file)),
+            Ok(meta) if !meta.is_file() || meta.size() != artifact.bytes => {
+                Some(format!("{} has not the size it was written with", artifact.file))
+            }
+            Ok(_) => None,
+        }
+    })
+}
+
+/// Sum of the sizes of a directory's files; what cannot be looked at counts nothing.
+fn size(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|meta| meta.size())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Real directories: what is found, what is removed, and what is never touched.
+
+use super::*;
+use crate::history::Happening;
+use crate::manifest::{Artifact, Compression, Kind, RunStatus, StepRecord, StepStatus};
+
+fn moment(text: &str) -> DateTime<Utc> {
+    text.parse::<SetId>().unwrap().time()
+}
+
+fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
+    let partial = catalog.begin(moment(at)).unwrap();
+    fs::write(partial.dir.join("a.gz"), b"12345").unwrap();
+    let mut manifest = Manifest::begin(partial.id, "manual", partial.id.time());
+    manifest.status = status;
+    manifest.steps.push(StepRecord {
+        name: "verify".to_owned(),
+        status: StepStatus::Succeeded,
+        started_at: partial.id.time(),
+        duration_ms: 1,
+        exit_code: None,
+        error: None,
+        notes: vec![],
+    });
+    manifest.artifacts.push(Artifact {
+        file: "a.gz".to_owned(),
+        kind: Kind::Database,
+        label: "supabase".to_owned(),
+        source: None,
+        path: None,
+        tool: None,
+        format: "plain".to_owned(),
+        compression: Compression::Gzip,
+        bytes: 5,
+        raw_bytes: 5,
+        sha256: String::new(),
+        tables: None,
+        tree: None,
+        passwords_included: None,
+    });
+    manifest.write(&partial.dir).unwrap();
+    manifest.write_sums(&partial.dir).unwrap();
+    catalog.seal(&partial).unwrap();
+    partial.id
+}
+
+fn ids(catalog: &Catalog) -> Vec<String> {
+    catalog.list().unwrap().iter().map(|entry| entry.id.to_string()).collect()
+}
+
+#[test]
+fn sets_are_found_by_latest_and_by_their_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    assert!(matches!(catalog.find(&Selector::Latest), Err(FindError::NoSets { .. })));
+    make(&catalog, "20261119T020000Z", RunStatus::Failed);
+    assert!(matches!(catalog.find(&Selector::Latest), Err(FindError::NoGoodSet { .. })));
+    make(&catalog, "20261118T020000Z", RunStatus::Succeeded);
+    make(&catalog, "20261120T020000Z", RunStatus::Failed);
+    let find = |text: &str| catalog.find(&text.parse().unwrap());
+    assert_eq!(find("latest").unwrap().id.to_string(), "20261118T020000Z");
+    assert_eq!(find("20261120").unwrap().id.to_string(), "20261120T020000Z");
+    assert!(find("202611").unwrap_err().to_string().contains("20261119T020000Z"));
+    assert!(matches!(find("2025"), Err(FindError::NoMatch { .. })));
+}
+
+#[test]
+fn two_sets_in_one_second_and_a_clock_set_back_overwrite_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    for _ in 0..3 {
+        make(&catalog, "20261120T020000Z", RunStatus::Succeeded);
+    }
+    make(&catalog, "20261120T015959Z", RunStatus::Succeeded);
+    make(&catalog, "20261120T015959Z", RunStatus::Succeeded);
+    assert_eq!(
+        ids(&catalog),
+        ["20261120T015959Z", "20261120T020000Z", "20261120T020001Z", "20261120T020002Z", "20261120T020003Z"]
+    );
+}
+
+#[test]
+fn a_set_is_not_good_when_a_file_is_gone_or_cut_or_was_found_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let set = make(&catalog, "20261120T020000Z", RunStatus::Succeeded);
+    let why = || catalog.list().unwrap().remove(0).why_not_good;
+    assert_eq!(why(), None);
+    let history = History::open(dir.path()).unwrap();
+    let verified = |whole| Happening::SetVerified {
+        set,
+        whole,
+        problems: vec!["a.gz: SHA-256".to_owned()],
+    };
+    history.append(set.time(), &verified(false)).unwrap();
+    assert!(why().unwrap().contains("found damaged"));
+    history.append(set.time(), &verified(true)).unwrap();
+    assert_eq!(why(), None);
+    let path = catalog.path(set);
+    fs::write(path.join("a.gz"), b"1234").unwrap();
+    assert!(why().unwrap().contains("size"));
+    fs::remove_file(path.join("a.gz")).unwrap();
+    assert!(why().unwrap().contains("a.gz"));
+    fs::write(path.join("manifest.json"), b"{").unwrap();
+    assert!(why().unwrap().contains("damaged"));
+}
+
+#[test]
+fn a_renamed_set_is_not_taken_for_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let set = make(&catalog, "20261120T020000Z", RunStatus::Succeeded);
+    durable::rename(&catalog.path(set), &dir.path().join("20261121T020000Z")).unwrap();
+    let entry = catalog.list().unwrap().remove(0);
+    assert!(!entry.good && entry.why_not_good.unwrap().contains("20261120T020000Z"));
+}
+
+#[test]
+fn sweeping_takes_only_what_a_run_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let root = dir.path();
+    let kept = make(&catalog, "20261120T020000Z", RunStatus::Succeeded);
+    let foreign = [
+        "photos", ".cache.partial", "20261120", ".20261120T020000Z.partially", ".20261120T020000Z", "x.removed",
+    ];
+    for name in foreign {
+        fs::create_dir(root.join(name)).unwrap();
+    }
+    fs::write(root.join(".20261101T000000Z.partial"), b"a file of this name is not ours").unwrap();
+    std::os::unix::fs::symlink(root.join("photos"), root.join(".20261102T000000Z.partial")).unwrap();
+    fs::create_dir(root.join(".20261103T000000Z.partial")).unwrap();
+    fs::write(root.join(".20261103T000000Z.partial/.a.gz.partial"), b"half").unwrap();
+    fs::create_dir(root.join(".20261104T000000Z.removed")).unwrap();
+    assert_eq!(
+        catalog.sweep().unwrap(),
+        [".20261103T000000Z.partial", ".20261104T000000Z.removed"]
+    );
+    for name in foreign {
+        assert!(root.join(name).is_dir(), "{name}");
+    }
+    assert!(root.join(".20261101T000000Z.partial").is_file());
+    assert_eq!(catalog.list().unwrap().len(), 1);
+    catalog.remove(&kept).unwrap();
+    assert_eq!(catalog.list().unwrap().len(), 0);
+}
+
+#[test]
+fn a_missing_backup_directory_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("lost-mount");
+    assert!(Catalog::open(&root).is_err());
+    assert!(!root.exists());
+}

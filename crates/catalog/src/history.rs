@@ -1,0 +1,154 @@
+//! `.backupd/history.jsonl`: what happened to runs and to finished sets, a line each, only ever appended to.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use stream::durable;
+
+use crate::manifest::RunStatus;
+use crate::set::SetId;
+
+/// The history of a backup directory.
+#[derive(Debug)]
+pub struct History {
+    path: PathBuf,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What.
+    #[serde(flatten)]
+    pub happening: Happening,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Happening {
+    /// A run ended with a set, good or failed.
+    RunFinished {
+        /// The set.
+        set: Option<SetId>,
+        /// How.
+        status: RunStatus,
+        /// Who asked.
+        trigger: String,
+        /// Whole duration.
+        duration_ms: u64,
+        /// Of the set on disk.
+        bytes: u64,
+        /// The first failed step.
+        error: Option<String>,
+    },
+    /// A run ended without a set.
+    RunRefused {
+        /// Why, each in a sentence.
+        reasons: Vec<String>,
+    },
+    /// A set was read back after its run.
+    SetVerified {
+        /// The set.
+        set: SetId,
+        /// Whether everything was as its manifest says.
+        whole: bool,
+        /// Every difference.
+        problems: Vec<String>,
+    },
+    /// Retention removed a set.
+    SetRemoved {
+        /// The set.
+        set: SetId,
+        /// By which rules.
+        reasons: Vec<String>,
+    },
+}
+
+impl History {
+    /// The history below a backup directory, which must have its `.backupd` already to be written to.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let private = root.join(crate::catalog::PRIVATE);
+        if private.is_dir() {
+            Ok(Self {
+                path: private.join("history.jsonl"),
+            })
+        } else {
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{} does not exist", private.display()),
+            ))
+        }
+    }
+
+    /// Adds a line, durably.
+    pub fn append(&self, at: DateTime<Utc>, happening: &Happening) -> io::Result<()> {
+        let record = Record {
+            at,
+            happening: happening.clone(),
+        };
+        durable::append_line(&self.path, &serde_json::to_string(&record)?)
+    }
+
+    /// All lines that can be read, oldest first. A line torn by a power cut, or written by a newer backupd, is passed over.
+    pub fn read(&self) -> io::Result<Vec<Record>> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut records = Vec::new();
+        for line in BufReader::new(file).split(b'\n') {
+            if let Ok(record) = serde_json::from_slice(&line?) {
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// The differences that the last verification of each set found, where it found any.
+    pub fn damaged(&self) -> io::Result<Vec<(SetId, String)>> {
+        let mut damaged: Vec<(SetId, String)> = Vec::new();
+        for record in self.read()? {
+            if let Happening::SetVerified { set, whole, problems } = record.happening {
+                damaged.retain(|(other, _)| *other != set);
+                if !whole {
+                    damaged.push((set, problems.first().cloned().unwrap_or_default()));
+                }
+            }
+        }
+        Ok(damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_back_and_torn_ones_are_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(History::open(dir.path()).is_err());
+        std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+        let history = History::open(dir.path()).unwrap();
+        assert_eq!(history.read().unwrap(), []);
+        let set: SetId = "20261120T020000Z".parse().unwrap();
+        let verified = |whole| Happening::SetVerified {
+            set,
+            whole,
+            problems: if whole { vec![] } else { vec!["a: missing".to_owned()] },
+        };
+        let at = set.time();
+        history.append(at, &verified(false)).unwrap();
+        assert_eq!(history.damaged().unwrap(), [(set, "a: missing".to_owned())]);
+        let text = std::fs::read_to_string(&history.path).unwrap();
+        std::fs::write(&history.path, format!("{text}{{\"at\":\"2026")).unwrap();
+        history.append(at, &verified(true)).unwrap();
+        assert_eq!(history.read().unwrap().len(), 2);
+        assert_eq!(history.damaged().unwrap(), []);
+    }
+}

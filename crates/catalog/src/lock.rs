@@ -1,0 +1,80 @@
+//! One writer at a time: an advisory lock on a file, which the kernel lets go of when its holder dies.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// Held while it lives.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why the lock was not had.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are named in the messages")]
+pub enum LockError {
+    /// Another process holds it.
+    #[error("another backupd is at work here: {by}")]
+    Held { by: String },
+    /// The file cannot be opened or locked.
+    #[error("the lock {path} cannot be taken: {source}")]
+    Io { path: String, source: io::Error },
+}
+
+impl Lock {
+    /// Takes the lock of a backup directory at once, or says who has it. `what` says what it is taken for.
+    pub fn acquire(root: &Path, now: DateTime<Utc>, what: &str) -> Result<Self, LockError> {
+        let path = root.join(crate::catalog::PRIVATE).join("lock");
+        let failed = |source| LockError::Io {
+            path: path.display().to_string(),
+            source,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut by = String::new();
+                // Who it is only helps the message.
+                let _ = file.read_to_string(&mut by);
+                return Err(LockError::Held {
+                    by: by.trim().to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
+        let since = now.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let holder = format!("{what}, process {}, since {since}\n", std::process::id());
+        // The lock is had either way; on a full disk others are told less about its holder.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(holder.as_bytes()));
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_has_it_and_the_lock_ends_with_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+        let now = "2026-11-20T02:00:00Z".parse().unwrap();
+        let first = Lock::acquire(dir.path(), now, "a backup run").unwrap();
+        let refused = Lock::acquire(dir.path(), now, "prune").unwrap_err().to_string();
+        assert!(refused.contains("a backup run, process"), "{refused}");
+        drop(first);
+        Lock::acquire(dir.path(), now, "prune").unwrap();
+    }
+}

@@ -1,0 +1,437 @@
+//! `manifest.json`, version 1: what a set is, how it was made, what each of its files holds. Names are a contract.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use stream::artifact::Compression as Encoded;
+use stream::durable;
+use stream::read::hash_file;
+
+use crate::set::SetId;
+
+/// The manifest's name in a set.
+pub const MANIFEST: &str = "manifest.json";
+/// The list of digests, for `sha256sum -c`.
+pub const SUMS: &str = "SHA256SUMS";
+/// The version that is written, and the newest that is understood.
+const VERSION: u32 = 1;
+
+/// A set's manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Of this format.
+    pub version: u32,
+    /// The set's id.
+    pub set: SetId,
+    /// How the run ended.
+    pub status: RunStatus,
+    /// Who asked for the run.
+    pub trigger: String,
+    /// When it began.
+    #[serde(with = "moment")]
+    pub started_at: DateTime<Utc>,
+    /// When it ended; none while it runs.
+    #[serde(with = "optional_moment")]
+    pub finished_at: Option<DateTime<Utc>>,
+    /// The machine.
+    pub host: String,
+    /// Version of backupd.
+    pub backupd: String,
+    /// Version of PostgreSQL's tools.
+    #[serde(default)]
+    pub tools: Option<String>,
+    /// In the order they were done.
+    pub steps: Vec<StepRecord>,
+    /// Whole files only.
+    pub artifacts: Vec<Artifact>,
+    /// About the Storage archive.
+    #[serde(default)]
+    pub storage: Option<Storage>,
+    /// About Keycloak's database.
+    #[serde(default)]
+    pub keycloak: Option<Keycloak>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Not yet; only ever in a `.partial` directory.
+    Running,
+    /// Every step went well.
+    Succeeded,
+    /// A step failed.
+    Failed,
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// `preflight`, `supabase`, `keycloak`, a label, `storage`, `manifest`, `verify`.
+    pub name: String,
+    /// How it ended.
+    pub status: StepStatus,
+    /// When it began.
+    #[serde(with = "moment")]
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Of the child that failed; 0 after success.
+    pub exit_code: Option<i32>,
+    /// Why it failed or was skipped.
+    pub error: Option<String>,
+    /// Worth knowing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepStatus {
+    /// Well.
+    Succeeded,
+    /// Well, with notes.
+    Warning,
+    /// Not.
+    Failed,
+    /// Not begun, because of another's failure.
+    Skipped,
+}
+
+/// One file of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its name in the set.
+    pub file: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Of its source.
+    pub label: String,
+    /// The database it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// The directory it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The program that made it, with its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// `plain`, `custom` or `tar`.
+    pub format: String,
+    /// How the file as a whole is compressed.
+    pub compression: Compression,
+    /// On disk.
+    pub bytes: u64,
+    /// Before compression.
+    pub raw_bytes: u64,
+    /// Of the file on disk, in hex.
+    pub sha256: String,
+    /// Rows per table of a dump.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tables: Option<Vec<TableRows>>,
+    /// What an archive holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<Tree>,
+    /// Whether a roles file holds password hashes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passwords_included: Option<bool>,
+}
+
+/// What an artifact is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A dump of one database.
+    Database,
+    /// Roles, and settings of a database.
+    Roles,
+    /// Supabase Storage's files.
+    Storage,
+    /// An extra path.
+    Files,
+}
+
+/// How a file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not as a whole.
+    None,
+    /// A series of gzip members.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+impl From<Encoded> for Compression {
+    fn from(encoded: Encoded) -> Self {
+        match encoded {
+            Encoded::None => Self::None,
+            Encoded::Gzip { .. } => Self::Gzip,
+            Encoded::Zstd { .. } => Self::Zstd,
+        }
+    }
+}
+
+impl Compression {
+    /// For a reader, to which the level does not matter.
+    pub fn decoded(self) -> Encoded {
+        match self {
+            Self::None => Encoded::None,
+            Self::Gzip => Encoded::Gzip { level: 1 },
+            Self::Zstd => Encoded::Zstd { level: 1 },
+        }
+    }
+}
+
+/// A database an artifact came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Name, address or socket directory.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Its name.
+    pub database: String,
+    /// The role that read it.
+    pub user: String,
+    /// `15.8`.
+    pub server_version: String,
+    /// `pg_database_size` when the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database_bytes: Option<u64>,
+}
+
+/// Rows of a table in a dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRows {
+    /// `schema.table`, quoted as the dump quotes it.
+    pub table: String,
+    /// Rows.
+    pub rows: u64,
+}
+
+/// What an archive holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// Regular files.
+    pub files: u64,
+    /// Directories, the root among them.
+    pub directories: u64,
+    /// Symbolic links.
+    pub symlinks: u64,
+    /// Further names of files.
+    pub hard_links: u64,
+    /// Sum of the files' sizes.
+    pub bytes: u64,
+}
+
+/// About the Storage archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// Regular files.
+    pub files: u64,
+    /// Sum of their sizes.
+    pub bytes: u64,
+    /// The first files that changed while they were read.
+    pub changed: Vec<Changed>,
+    /// How many there were.
+    #[serde(default)]
+    pub changed_total: u64,
+}
+
+/// A file that changed while it was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Below the root.
+    pub path: String,
+    /// `grew`, `shrank`, `vanished` or `modified`.
+    pub what: String,
+}
+
+/// About Keycloak's database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keycloak {
+    /// The Keycloak version that the schema belongs to.
+    pub schema_version: Option<String>,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are named in the messages")]
+pub enum ManifestError {
+    /// The file cannot be read.
+    #[error("{MANIFEST} cannot be read: {0}")]
+    Unreadable(#[source] io::Error),
+    /// It is not what it should be.
+    #[error("{MANIFEST} is damaged: {0}")]
+    Malformed(#[source] serde_json::Error),
+    /// A newer backupd wrote it.
+    #[error("{MANIFEST} has version {found}, this backupd understands {VERSION}: use a newer backupd")]
+    Newer { found: u64 },
+    /// It is another set's.
+    #[error("{MANIFEST} is that of set {found}: the directory was renamed or its files were exchanged")]
+    Foreign { found: SetId },
+}
+
+impl Manifest {
+    /// The manifest of a run that begins.
+    pub fn begin(set: SetId, trigger: &str, started_at: DateTime<Utc>) -> Self {
+        Self {
+            version: VERSION,
+            set,
+            status: RunStatus::Running,
+            trigger: trigger.to_owned(),
+            started_at,
+            finished_at: None,
+            host: String::new(),
+            backupd: String::new(),
+            tools: None,
+            steps: Vec::new(),
+            artifacts: Vec::new(),
+            storage: None,
+            keycloak: None,
+        }
+    }
+
+    /// Reads the manifest of the set in `dir`. A newer version is refused before anything else of it is looked at.
+    pub fn read(dir: &Path) -> Result<Self, ManifestError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u64,
+        }
+        let text = fs::read(dir.join(MANIFEST)).map_err(ManifestError::Unreadable)?;
+        let Versioned { version } =
+            serde_json::from_slice(&text).map_err(ManifestError::Malformed)?;
+        if version > u64::from(VERSION) {
+            return Err(ManifestError::Newer { found: version });
+        }
+        serde_json::from_slice(&text).map_err(ManifestError::Malformed)
+    }
+
+    /// Writes it into `dir`, durably.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        durable::write_atomic(&dir.join(MANIFEST), &text)
+    }
+
+    /// Writes `SHA256SUMS` into `dir`: every artifact, and the manifest as it lies there.
+    pub fn write_sums(&self, dir: &Path) -> io::Result<()> {
+        let (_, sha256) = hash_file(&dir.join(MANIFEST))?;
+        durable::write_atomic(&dir.join(SUMS), sums_text(self, &sha256).as_bytes())
+    }
+
+    /// Whether the run succeeded and its content was read back whole.
+    pub fn is_good(&self) -> bool {
+        self.status == RunStatus::Succeeded
+            && self.steps.iter().any(|step| {
+                step.name == "verify"
+                    && matches!(step.status, StepStatus::Succeeded | StepStatus::Warning)
+            })
+    }
+
+    /// From beginning to end.
+    pub fn duration_ms(&self) -> Option<u64> {
+        let took = self.finished_at? - self.started_at;
+        Some(u64::try_from(took.num_milliseconds()).unwrap_or(0))
+    }
+
+    /// The first failed step with its words.
+    pub fn first_error(&self) -> Option<String> {
+        let failed = self.steps.iter().find(|step| step.status == StepStatus::Failed)?;
+        let words = failed.error.as_deref().unwrap_or("failed");
+        Some(format!("{}: {words}", failed.name))
+    }
+}
+
+/// The content of `SHA256SUMS`: a line an artifact, then the manifest's.
+pub fn sums_text(manifest: &Manifest, manifest_sha256: &str) -> String {
+    let mut text = String::new();
+    for artifact in &manifest.artifacts {
+        text.push_str(&format!("{}  {}\n", artifact.sha256, artifact.file));
+    }
+    text.push_str(&format!("{manifest_sha256}  {MANIFEST}\n"));
+    text
+}
+
+/// RFC 3339 in UTC with milliseconds.
+mod moment {
+    use super::{DateTime, Deserialize, Deserializer, Serializer, Utc};
+
+    pub fn serialize<S: Serializer>(moment: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&moment.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<DateTime<Utc>, D::Error> {
+        DateTime::deserialize(from)
+    }
+}
+
+mod optional_moment {
+    use super::{DateTime, Deserialize, Deserializer, Serializer, Utc};
+
+    #[allow(clippy::ref_option, reason = "serde's `with` passes a reference to the field")]
+    pub fn serialize<S: Serializer>(moment: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
+        match moment {
+            Some(moment) => super::moment::serialize(moment, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+        Option::deserialize(from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"{"version":1,"set":"20261120T020000Z","status":"succeeded","trigger":"manual",
+      "started_at":"2026-11-20T02:00:00.000Z","finished_at":"2026-11-20T02:01:00.500Z","host":"h","backupd":"0.1.0","tools":null,
+      "steps":[{"name":"verify","status":"succeeded","started_at":"2026-11-20T02:00:00.000Z","duration_ms":1234,"exit_code":0,"error":null}],
+      "artifacts":[{"file":"supabase_db.sql.gz","kind":"database","label":"supabase",
+        "source":{"host":"db","port":5432,"database":"postgres","user":"supabase_admin","server_version":"15.8"},
+        "tool":"pg_dump 17.6","format":"plain","compression":"gzip","bytes":1,"raw_bytes":2,"sha256":"00",
+        "tables":[{"table":"auth.users","rows":42}]}],
+      "storage":{"files":10,"bytes":123,"changed":[],"changed_total":0},"keycloak":null}"#;
+
+    #[test]
+    fn the_contracts_example_is_read_and_written_alike() {
+        let manifest: Manifest = serde_json::from_str(EXAMPLE).unwrap();
+        assert!(manifest.is_good());
+        assert_eq!(manifest.duration_ms(), Some(60_500));
+        let expected: serde_json::Value = serde_json::from_str(EXAMPLE).unwrap();
+        assert_eq!(serde_json::to_value(&manifest).unwrap(), expected);
+    }
+
+    #[test]
+    fn it_survives_the_disk_and_a_newer_one_is_refused_with_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let manifest: Manifest = serde_json::from_str(EXAMPLE).unwrap();
+        manifest.write(dir.path()).unwrap();
+        manifest.write_sums(dir.path()).unwrap();
+        assert_eq!(Manifest::read(dir.path()).unwrap(), manifest);
+        let sums = fs::read_to_string(dir.path().join(SUMS)).unwrap();
+        assert!(sums.starts_with("00  supabase_db.sql.gz\n") && sums.ends_with("  manifest.json\n"));
+
+        fs::write(dir.path().join(MANIFEST), br#"{"version":2,"all":"new"}"#).unwrap();
+        let error = Manifest::read(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("version 2") && error.contains("newer backupd"), "{error}");
+    }
+
+    #[test]
+    fn only_a_verified_success_is_good() {
+        let good: Manifest = serde_json::from_str(EXAMPLE).unwrap();
+        let mut unverified = good.clone();
+        unverified.steps[0].status = StepStatus::Failed;
+        let mut failed = good.clone();
+        failed.status = RunStatus::Failed;
+        assert!(good.is_good() && !unverified.is_good() && !failed.is_good());
+    }
+}

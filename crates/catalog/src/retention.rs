@@ -1,0 +1,153 @@
+//! Which sets are kept, and why. Pure: sets, a policy and the present moment in; a fate with reasons for each set out.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Datelike, Duration, Utc};
+use serde::Serialize;
+
+use crate::set::SetId;
+
+/// Without a days rule, failed sets are of use to whoever looks into the failure for this long.
+const FAILED_DAYS: u32 = 7;
+
+/// What is kept. A set stays when any rule keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Sets younger than this many times 24 hours; none turns the rule off.
+    pub days: Option<u32>,
+    /// The newest good sets.
+    pub last: u32,
+    /// The newest good set of each of the last days that have one (UTC).
+    pub daily: u32,
+    /// … of each of the last ISO weeks.
+    pub weekly: u32,
+    /// … of each of the last months.
+    pub monthly: u32,
+    /// Never fewer good sets than this; counts as at least 1.
+    pub min: u32,
+}
+
+/// A set that retention judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its id, which is its age.
+    pub id: SetId,
+    /// Whether it is a recovery point to count on.
+    pub good: bool,
+    /// Whether it is known to be a set of ours.
+    pub removable: bool,
+}
+
+/// A set's fate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// The set.
+    pub id: SetId,
+    /// Whether it stays.
+    pub keep: bool,
+    /// The rules that keep it, or why none does.
+    pub reasons: Vec<String>,
+}
+
+/// Decides about every set, in the order of their ids.
+pub fn plan(candidates: &[Candidate], policy: &Policy, now: DateTime<Utc>) -> Vec<Decision> {
+    let mut newest_first: Vec<&Candidate> = candidates.iter().collect();
+    newest_first.sort_by_key(|candidate| std::cmp::Reverse(candidate.id));
+    let good: Vec<SetId> = newest_first
+        .iter()
+        .filter(|candidate| candidate.good)
+        .map(|candidate| candidate.id)
+        .collect();
+    let rules = Rules::new(&good, policy);
+    let mut decisions: Vec<Decision> = newest_first
+        .iter()
+        .map(|candidate| decide(candidate, &rules, policy, now))
+        .collect();
+    decisions.reverse();
+    decisions
+}
+
+/// The good sets that each counting rule keeps.
+struct Rules {
+    kept_by: Vec<(String, BTreeSet<SetId>)>,
+}
+
+impl Rules {
+    fn new(good: &[SetId], policy: &Policy) -> Self {
+        let floor = policy.min.max(1);
+        let first = |count: u32| good.iter().take(count as usize).copied().collect();
+        let kept_by = vec![
+            ("the newest good set".to_owned(), first(1)),
+            (format!("one of the last {}", policy.last), first(policy.last)),
+            (
+                format!("newest of one of the last {} days", policy.daily),
+                newest_of_each(good, policy.daily, |t| (t.year(), t.ordinal())),
+            ),
+            (
+                format!("newest of one of the last {} weeks", policy.weekly),
+                newest_of_each(good, policy.weekly, |t| (t.iso_week().year(), t.iso_week().week())),
+            ),
+            (
+                format!("newest of one of the last {} months", policy.monthly),
+                newest_of_each(good, policy.monthly, |t| (t.year(), t.month())),
+            ),
+            (format!("one of the {floor} good sets always kept"), first(floor)),
+        ];
+        Self { kept_by }
+    }
+}
+
+/// The newest set of each of the last `count` periods that have one. `good` is newest first.
+fn newest_of_each<P: PartialEq>(
+    good: &[SetId],
+    count: u32,
+    period: impl Fn(DateTime<Utc>) -> P,
+) -> BTreeSet<SetId> {
+    let mut kept = BTreeSet::new();
+    let mut last = None;
+    for id in good {
+        if kept.len() == count as usize {
+            break;
+        }
+        let this = period(id.time());
+        if last.as_ref() != Some(&this) {
+            kept.insert(*id);
+            last = Some(this);
+        }
+    }
+    kept
+}
+
+fn decide(candidate: &Candidate, rules: &Rules, policy: &Policy, now: DateTime<Utc>) -> Decision {
+    let mut reasons = Vec::new();
+    if !candidate.removable {
+        reasons.push("not known to be a set of this backupd".to_owned());
+    }
+    if let Some(days) = policy.days.or((!candidate.good).then_some(FAILED_DAYS)) {
+        // A set from the future is one that the clock was wrong about, then or now: younger than any age.
+        if now - candidate.id.time() < Duration::days(i64::from(days)) {
+            reasons.push(format!("younger than {days} days"));
+        }
+    }
+    for (rule, kept) in &rules.kept_by {
+        if kept.contains(&candidate.id) {
+            reasons.push(rule.clone());
+        }
+    }
+    let keep = !reasons.is_empty();
+    if !keep {
+        reasons.push(if candidate.good {
+            "no rule keeps it".to_owned()
+        } else {
+            "failed, and old enough".to_owned()
+        });
+    }
+    Decision {
+        id: candidate.id,
+        keep,
+        reasons,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Retention by table and by property.
+
+use super::*;
+use proptest::prelude::*;
+
+fn set(text: &str, good: bool) -> Candidate {
+    Candidate {
+        id: text.parse().unwrap(),
+        good,
+        removable: true,
+    }
+}
+
+fn policy(days: Option<u32>) -> Policy {
+    Policy {
+        days,
+        last: 0,
+        daily: 0,
+        weekly: 0,
+        monthly: 0,
+        min: 1,
+    }
+}
+
+fn kept(sets: &[Candidate], policy: &Policy, now: &str) -> Vec<String> {
+    plan(sets, policy, now.parse::<SetId>().unwrap().time())
+        .into_iter()
+        .filter(|decision| decision.keep)
+        .map(|decision| decision.id.to_string())
+        .collect()
+}
+
+#[test]
+fn days_count_hours_not_midnights() {
+    let sets = [set("20261113T020000Z", true), set("20261113T020001Z", true), set("20261120T020000Z", true)];
+    assert_eq!(kept(&sets, &policy(Some(7)), "20261120T020000Z"), ["20261113T020001Z", "20261120T020000Z"]);
+}
+
+#[test]
+fn the_newest_good_set_stays_however_old() {
+    let sets = [set("20200101T000000Z", true), set("20200102T000000Z", true), set("20261120T000000Z", false)];
+    let left = kept(&sets, &policy(Some(7)), "20261120T020000Z");
+    assert_eq!(left, ["20200102T000000Z", "20261120T000000Z"]);
+}
+
+#[test]
+fn a_failed_set_counts_for_no_rule() {
+    let sets = [set("20261101T000000Z", true), set("20261102T000000Z", true), set("20261103T000000Z", false)];
+    let two = Policy { last: 2, ..policy(None) };
+    assert_eq!(kept(&sets, &two, "20261201T000000Z"), ["20261101T000000Z", "20261102T000000Z"]);
+}
+
+#[test]
+fn periods_without_a_set_do_not_count() {
+    let sets = [
+        set("20260105T010000Z", true),
+        set("20260105T230000Z", true),
+        set("20260301T010000Z", true),
+        set("20261120T010000Z", true),
+    ];
+    let daily = Policy { daily: 3, ..policy(None) };
+    assert_eq!(kept(&sets, &daily, "20261120T020000Z"), ["20260105T230000Z", "20260301T010000Z", "20261120T010000Z"]);
+    let monthly = Policy { monthly: 2, ..policy(None) };
+    assert_eq!(kept(&sets, &monthly, "20261120T020000Z"), ["20260301T010000Z", "20261120T010000Z"]);
+    // 2026-12-28 … 2027-01-03 is one ISO week over two years.
+    let turn = [set("20261229T000000Z", true), set("20270102T000000Z", true), set("20270105T000000Z", true)];
+    let weekly = Policy { weekly: 2, ..policy(None) };
+    assert_eq!(kept(&turn, &weekly, "20270106T000000Z"), ["20270102T000000Z", "20270105T000000Z"]);
+}
+
+#[test]
+fn sets_of_the_future_and_sets_not_ours_stay() {
+    let mut foreign = set("20200101T000000Z", false);
+    foreign.removable = false;
+    let sets = [foreign, set("20261120T000000Z", true), set("20300101T000000Z", true)];
+    assert_eq!(kept(&sets, &policy(Some(1)), "20261121T000000Z").len(), 2);
+    assert_eq!(kept(&sets, &policy(Some(1)), "20261120T010000Z").len(), 3);
+}
+
+prop_compose! {
+    fn any_sets()(sets in proptest::collection::btree_map(0_i64..200_000_000, (any::<bool>(), any::<bool>()), 0..40)) -> Vec<Candidate> {
+        sets.into_iter().map(|(second, (good, removable))| Candidate {
+            id: SetId::at(DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()),
+            good,
+            removable: removable || good,
+        }).collect()
+    }
+}
+
+prop_compose! {
+    fn any_policy()(days in proptest::option::of(0_u32..400), last in 0_u32..6, daily in 0_u32..6, weekly in 0_u32..6, monthly in 0_u32..6, min in 0_u32..5) -> Policy {
+        Policy { days, last, daily, weekly, monthly, min }
+    }
+}
+
+proptest! {
+    #[test]
+    fn enough_good_sets_stay_and_the_newest_among_them(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
+        let now = DateTime::from_timestamp(at, 0).unwrap();
+        let decisions = plan(&sets, &policy, now);
+        prop_assert_eq!(decisions.len(), sets.len());
+        let goods: Vec<SetId> = sets.iter().filter(|set| set.good).map(|set| set.id).collect();
+        let keeps: Vec<SetId> = decisions.iter().filter(|d| d.keep && goods.contains(&d.id)).map(|d| d.id).collect();
+        prop_assert!(keeps.len() >= goods.len().min(policy.min.max(1) as usize));
+        prop_assert_eq!(keeps.iter().max(), goods.iter().max());
+        prop_assert!(decisions.iter().all(|decision| !decision.reasons.is_empty()));
+    }
+
+    #[test]
+    fn what_is_kept_is_kept_again(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
+        let now = DateTime::from_timestamp(at, 0).unwrap();
+        let decisions = plan(&sets, &policy, now);
+        let left: Vec<Candidate> = sets.iter().copied().filter(|set| decisions.iter().any(|d| d.id == set.id && d.keep)).collect();
+        prop_assert!(plan(&left, &policy, now).iter().all(|decision| decision.keep));
+    }
+
+    #[test]
+    fn the_order_of_sets_does_not_matter(sets in any_sets(), policy in any_policy()) {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let mut other = sets.clone();
+        other.reverse();
+        prop_assert_eq!(plan(&sets, &policy, now), plan(&other, &policy, now));
+    }
+}
