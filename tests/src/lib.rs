@@ -1,1 +1,14 @@
+//! What the end-to-end tests stand on: a private PostgreSQL server, a sample storage tree, the real binary, and ways to compare.
 //!
+//! Knows how to build and look at a stack, not what backupd should do with it: that is said by the scenarios in `tests/tests/`.
+//! Everything here panics when it cannot work: a fixture that fails is a failed test, and the message is what its reader needs.
+
+// Fixtures are test code in a library's clothes.
+#![allow(clippy::unwrap_used)]
+
+pub mod server;
+pub mod stack;
+pub mod storage;
+mod template;
+pub use template::load as load_stack;
+pub mod tree;

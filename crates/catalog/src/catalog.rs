@@ -71,7 +71,10 @@ pub enum FindError {
     NoMatch { prefix: String },
     /// Several begin so.
     #[error("{prefix} could be {}: give more of it", matches.join(", "))]
-    Ambiguous { prefix: String, matches: Vec<String> },
+    Ambiguous {
+        prefix: String,
+        matches: Vec<String>,
+    },
     /// The directory cannot be read.
     #[error("the backup directory cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -158,7 +161,10 @@ impl Catalog {
             }
             id = id.next();
         }
-        Err(io::Error::other(format!("no free set id from {} on", SetId::at(now))))
+        Err(io::Error::other(format!(
+            "no free set id from {} on",
+            SetId::at(now)
+        )))
     }
 
     /// Gives a complete set its name.
@@ -185,9 +191,10 @@ impl Catalog {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let stem = name
-                .strip_prefix('.')
-                .and_then(|name| name.strip_suffix(PARTIAL).or_else(|| name.strip_suffix(REMOVED)));
+            let stem = name.strip_prefix('.').and_then(|name| {
+                name.strip_suffix(PARTIAL)
+                    .or_else(|| name.strip_suffix(REMOVED))
+            });
             let ours = stem.is_some_and(|stem| stem.parse::<SetId>().is_ok());
             if ours && entry.file_type()?.is_dir() {
                 fs::remove_dir_all(entry.path())?;
@@ -224,7 +231,9 @@ impl Catalog {
             if manifest.set == id {
                 Ok(manifest)
             } else {
-                Err(ManifestError::Foreign { found: manifest.set })
+                Err(ManifestError::Foreign {
+                    found: manifest.set,
+                })
             }
         });
         let why_not_good = match &manifest {
@@ -254,7 +263,11 @@ impl Catalog {
 /// What a look at names and sizes finds wrong.
 fn fault(path: &Path, manifest: &Manifest) -> Option<String> {
     if !manifest.is_good() {
-        return Some(manifest.first_error().unwrap_or_else(|| "its run did not succeed".to_owned()));
+        return Some(
+            manifest
+                .first_error()
+                .unwrap_or_else(|| "its run did not succeed".to_owned()),
+        );
     }
     if !path.join(SUMS).is_file() {
         return Some(format!("{SUMS} is missing"));
@@ -262,9 +275,10 @@ fn fault(path: &Path, manifest: &Manifest) -> Option<String> {
     manifest.artifacts.iter().find_map(|artifact| {
         match fs::symlink_metadata(path.join(&artifact.file)) {
             Err(error) => Some(format!("{}: {error}", artifact.file)),
-            Ok(meta) if !meta.is_file() || meta.size() != artifact.bytes => {
-                Some(format!("{} has not the size it was written with", artifact.file))
-            }
+            Ok(meta) if !meta.is_file() || meta.size() != artifact.bytes => Some(format!(
+                "{} has not the size it was written with",
+                artifact.file
+            )),
             Ok(_) => None,
         }
     })

@@ -114,7 +114,12 @@ impl History {
     pub fn damaged(&self) -> io::Result<Vec<(SetId, String)>> {
         let mut damaged: Vec<(SetId, String)> = Vec::new();
         for record in self.read()? {
-            if let Happening::SetVerified { set, whole, problems } = record.happening {
+            if let Happening::SetVerified {
+                set,
+                whole,
+                problems,
+            } = record.happening
+            {
                 damaged.retain(|(other, _)| *other != set);
                 if !whole {
                     damaged.push((set, problems.first().cloned().unwrap_or_default()));
@@ -140,7 +145,11 @@ mod tests {
         let verified = |whole| Happening::SetVerified {
             set,
             whole,
-            problems: if whole { vec![] } else { vec!["a: missing".to_owned()] },
+            problems: if whole {
+                vec![]
+            } else {
+                vec!["a: missing".to_owned()]
+            },
         };
         let at = set.time();
         history.append(at, &verified(false)).unwrap();

@@ -72,7 +72,9 @@ mod tests {
         std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
         let now = "2026-11-20T02:00:00Z".parse().unwrap();
         let first = Lock::acquire(dir.path(), now, "a backup run").unwrap();
-        let refused = Lock::acquire(dir.path(), now, "prune").unwrap_err().to_string();
+        let refused = Lock::acquire(dir.path(), now, "prune")
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("a backup run, process"), "{refused}");
         drop(first);
         Lock::acquire(dir.path(), now, "prune").unwrap();

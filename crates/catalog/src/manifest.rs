@@ -271,10 +271,14 @@ pub enum ManifestError {
     #[error("{MANIFEST} is damaged: {0}")]
     Malformed(#[source] serde_json::Error),
     /// A newer backupd wrote it.
-    #[error("{MANIFEST} has version {found}, this backupd understands {VERSION}: use a newer backupd")]
+    #[error(
+        "{MANIFEST} has version {found}, this backupd understands {VERSION}: use a newer backupd"
+    )]
     Newer { found: u64 },
     /// It is another set's.
-    #[error("{MANIFEST} is that of set {found}: the directory was renamed or its files were exchanged")]
+    #[error(
+        "{MANIFEST} is that of set {found}: the directory was renamed or its files were exchanged"
+    )]
     Foreign { found: SetId },
 }
 
@@ -343,7 +347,10 @@ impl Manifest {
 
     /// The first failed step with its words.
     pub fn first_error(&self) -> Option<String> {
-        let failed = self.steps.iter().find(|step| step.status == StepStatus::Failed)?;
+        let failed = self
+            .steps
+            .iter()
+            .find(|step| step.status == StepStatus::Failed)?;
         let words = failed.error.as_deref().unwrap_or("failed");
         Some(format!("{}: {words}", failed.name))
     }
@@ -375,15 +382,23 @@ mod moment {
 mod optional_moment {
     use super::{DateTime, Deserialize, Deserializer, Serializer, Utc};
 
-    #[allow(clippy::ref_option, reason = "serde's `with` passes a reference to the field")]
-    pub fn serialize<S: Serializer>(moment: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
+    #[allow(
+        clippy::ref_option,
+        reason = "serde's `with` passes a reference to the field"
+    )]
+    pub fn serialize<S: Serializer>(
+        moment: &Option<DateTime<Utc>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         match moment {
             Some(moment) => super::moment::serialize(moment, to),
             None => to.serialize_none(),
         }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<DateTime<Utc>>, D::Error> {
         Option::deserialize(from)
     }
 }
@@ -418,11 +433,16 @@ mod tests {
         manifest.write_sums(dir.path()).unwrap();
         assert_eq!(Manifest::read(dir.path()).unwrap(), manifest);
         let sums = fs::read_to_string(dir.path().join(SUMS)).unwrap();
-        assert!(sums.starts_with("00  supabase_db.sql.gz\n") && sums.ends_with("  manifest.json\n"));
+        assert!(
+            sums.starts_with("00  supabase_db.sql.gz\n") && sums.ends_with("  manifest.json\n")
+        );
 
         fs::write(dir.path().join(MANIFEST), br#"{"version":2,"all":"new"}"#).unwrap();
         let error = Manifest::read(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("version 2") && error.contains("newer backupd"), "{error}");
+        assert!(
+            error.contains("version 2") && error.contains("newer backupd"),
+            "{error}"
+        );
     }
 
     #[test]

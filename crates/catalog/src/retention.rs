@@ -78,20 +78,28 @@ impl Rules {
         let first = |count: u32| good.iter().take(count as usize).copied().collect();
         let kept_by = vec![
             ("the newest good set".to_owned(), first(1)),
-            (format!("one of the last {}", policy.last), first(policy.last)),
+            (
+                format!("one of the last {}", policy.last),
+                first(policy.last),
+            ),
             (
                 format!("newest of one of the last {} days", policy.daily),
                 newest_of_each(good, policy.daily, |t| (t.year(), t.ordinal())),
             ),
             (
                 format!("newest of one of the last {} weeks", policy.weekly),
-                newest_of_each(good, policy.weekly, |t| (t.iso_week().year(), t.iso_week().week())),
+                newest_of_each(good, policy.weekly, |t| {
+                    (t.iso_week().year(), t.iso_week().week())
+                }),
             ),
             (
                 format!("newest of one of the last {} months", policy.monthly),
                 newest_of_each(good, policy.monthly, |t| (t.year(), t.month())),
             ),
-            (format!("one of the {floor} good sets always kept"), first(floor)),
+            (
+                format!("one of the {floor} good sets always kept"),
+                first(floor),
+            ),
         ];
         Self { kept_by }
     }

@@ -115,7 +115,16 @@ mod tests {
         assert_eq!(id.to_string(), "20261120T020000Z");
         assert_eq!(SetId::at(id.time()), id);
         assert_eq!(id.next().to_string(), "20261120T020001Z");
-        for wrong in ["", "latest", "20261120T020000", "20261320T020000Z", "20261120T020060Z", "+0261120T020000Z", "20261120t020000z", "20261120T020000Zx"] {
+        for wrong in [
+            "",
+            "latest",
+            "20261120T020000",
+            "20261320T020000Z",
+            "20261120T020060Z",
+            "+0261120T020000Z",
+            "20261120t020000z",
+            "20261120T020000Zx",
+        ] {
             assert!(wrong.parse::<SetId>().is_err(), "{wrong}");
         }
     }

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod event;
+mod ledger;
 pub mod plan;
 pub mod preflight;
 pub mod prune;

@@ -89,8 +89,9 @@ impl Preflight {
 
     /// Why the named step cannot be done, in one sentence.
     pub fn blocked(&self, step: &str) -> Option<String> {
+        let blocks = Blocks::Step(step.to_owned());
         let reasons: Vec<&str> = self
-            .failed(&Blocks::Step(step.to_owned()))
+            .failed(&blocks)
             .map(|check| check.text.as_str())
             .collect();
         (!reasons.is_empty()).then(|| reasons.join("; "))
@@ -157,17 +158,13 @@ fn check_backup_dir(config: &Config, found: &mut Preflight) -> bool {
                 )
             })
     };
-    match fault {
-        Some(text) => {
-            found.say(subject, Outcome::Failed, &Blocks::Run, text);
-            false
-        }
-        None => {
-            let text = format!("{} is writable", dir.display());
-            found.say(subject, Outcome::Passed, &Blocks::Run, text);
-            true
-        }
-    }
+    let usable = fault.is_none();
+    let (outcome, text) = match fault {
+        Some(text) => (Outcome::Failed, text),
+        None => (Outcome::Passed, format!("{} is writable", dir.display())),
+    };
+    found.say(subject, outcome, &Blocks::Run, text);
+    usable
 }
 
 async fn check_tools(config: &Config, cancel: &CancellationToken, found: &mut Preflight) {

@@ -3,7 +3,7 @@
 //! Whatever happens, a set is either complete under its final name, kept as failed with its whole artifacts, or not there.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use catalog::catalog::{Catalog, PartialSet};
 use catalog::history::{Happening, History};
@@ -16,14 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::Config;
 use crate::event::{Event, Observer};
-use crate::plan::{OnFailure, Step, plan};
-use crate::preflight::{Outcome as CheckOutcome, Preflight, preflight};
+use crate::ledger::{Ledger, StepLimit, millis, tell, warn};
+use crate::plan::{OnFailure, plan};
+use crate::preflight::{Preflight, preflight};
 use crate::prune::{Pruned, prune};
-use crate::steps::{Context, Failure, Product, perform};
+use crate::steps::Failure;
 use crate::verify::{Reading, Report, count_custom_rows, verify_artifacts};
-
-/// How often a step's progress is told: often enough to look alive, seldom enough to cost nothing.
-const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// A run that ended with a set.
 #[derive(Debug)]
@@ -152,33 +150,46 @@ pub async fn run(
         return Err(error);
     }
 
-    let set = partial.id;
+    Ok(conclude(
+        config,
+        &catalog,
+        &history,
+        observer,
+        manifest,
+        clock_start,
+    ))
+}
+
+/// Keeps the run in history and applies retention. The set has its name: nothing here can take that back.
+fn conclude(
+    config: &Config,
+    catalog: &Catalog,
+    history: &History,
+    observer: &dyn Observer,
+    manifest: Manifest,
+    began: Instant,
+) -> Finished {
+    let set = manifest.set;
     let bytes = manifest
         .artifacts
         .iter()
         .map(|artifact| artifact.bytes)
         .sum();
     let status = manifest.status;
-    let duration_ms = millis(clock_start.elapsed());
-    if let Err(error) = history.append(
-        clock::now(),
-        &Happening::RunFinished {
-            set: Some(set),
-            status,
-            trigger: origin.trigger.clone(),
-            duration_ms,
-            bytes,
-            error: manifest.first_error(),
-        },
-    ) {
-        warn(
-            observer,
-            "manifest",
-            format!("the history could not be written: {error}"),
-        );
+    let happening = Happening::RunFinished {
+        set: Some(set),
+        status,
+        trigger: manifest.trigger.clone(),
+        duration_ms: millis(began.elapsed()),
+        bytes,
+        error: manifest.first_error(),
+    };
+    if let Err(error) = history.append(clock::now(), &happening) {
+        let text = format!("the history could not be written: {error}");
+        warn(observer, "manifest", text);
     }
     let pruned = if status == RunStatus::Succeeded {
-        retain(config, &catalog, &history, observer)
+        retain(config, catalog, history, observer)
     } else {
         None
     };
@@ -186,14 +197,14 @@ pub async fn run(
         set: Some(set),
         status,
         bytes,
-        duration_ms: millis(clock_start.elapsed()),
+        duration_ms: millis(began.elapsed()),
     });
-    Ok(Finished {
+    Finished {
         set,
         manifest,
         bytes,
         pruned,
-    })
+    }
 }
 
 impl Origin {
@@ -386,191 +397,4 @@ fn note_refusal(history: &History, reasons: &[String]) {
             reasons: reasons.to_vec(),
         },
     );
-}
-
-fn warn(observer: &dyn Observer, step: &str, text: String) {
-    observer.on(&Event::Warning {
-        step: step.to_owned(),
-        text,
-    });
-}
-
-fn tell(observer: &dyn Observer, step: &str, meter: &Meter, expected: Option<u64>) {
-    observer.on(&Event::Progress {
-        step: step.to_owned(),
-        raw: meter.raw(),
-        written: meter.written(),
-        expected,
-    });
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A step's time limit: a child of the run's token that is cancelled when time is up.
-struct StepLimit {
-    token: CancellationToken,
-    limit: Option<Duration>,
-    outer: CancellationToken,
-}
-
-impl StepLimit {
-    fn new(limit: Option<Duration>, cancel: &CancellationToken) -> Self {
-        Self {
-            token: cancel.child_token(),
-            limit,
-            outer: cancel.clone(),
-        }
-    }
-
-    /// Does the work, telling progress, and cancels it when its time is up. Waits for the work to end either way.
-    async fn watch<T>(&self, work: impl Future<Output = T>, progress: impl Fn()) -> T {
-        let mut work = std::pin::pin!(work);
-        let mut ticks = tokio::time::interval(PROGRESS_EVERY);
-        let began = Instant::now();
-        loop {
-            tokio::select! {
-                done = &mut work => {
-                    progress();
-                    return done;
-                }
-                _ = ticks.tick() => {
-                    progress();
-                    if self.limit.is_some_and(|limit| began.elapsed() >= limit) {
-                        self.token.cancel();
-                    }
-                }
-            }
-        }
-    }
-
-    /// The failure's words when the time was up.
-    fn expired(&self) -> Option<String> {
-        let limit = self.limit?;
-        (self.token.is_cancelled() && !self.outer.is_cancelled()).then(|| {
-            format!(
-                "not done within {} s (BACKUP_STEP_TIMEOUT)",
-                limit.as_secs()
-            )
-        })
-    }
-}
-
-/// The record of a run's steps, told to the observer as it grows.
-struct Ledger<'a> {
-    observer: &'a dyn Observer,
-    records: Vec<StepRecord>,
-    open: Option<(String, chrono::DateTime<chrono::Utc>, Instant)>,
-}
-
-impl<'a> Ledger<'a> {
-    fn new(observer: &'a dyn Observer) -> Self {
-        Self {
-            observer,
-            records: Vec::new(),
-            open: None,
-        }
-    }
-
-    fn begin(&mut self, name: &str) {
-        self.open = Some((name.to_owned(), clock::now(), Instant::now()));
-        self.observer.on(&Event::StepStarted {
-            step: name.to_owned(),
-        });
-    }
-
-    fn end(&mut self, failure: Option<Failure>, notes: Vec<String>) {
-        let Some((name, started_at, began)) = self.open.take() else {
-            return;
-        };
-        let status = if failure.is_some() {
-            StepStatus::Failed
-        } else if notes.is_empty() {
-            StepStatus::Succeeded
-        } else {
-            StepStatus::Warning
-        };
-        for note in &notes {
-            warn(self.observer, &name, note.clone());
-        }
-        self.push(StepRecord {
-            name,
-            status,
-            started_at,
-            duration_ms: millis(began.elapsed()),
-            exit_code: failure.as_ref().and_then(|failure| failure.exit_code),
-            error: failure.map(|failure| failure.message),
-            notes,
-        });
-    }
-
-    fn skip(&mut self, name: &str, why: &str) {
-        self.push(StepRecord {
-            name: name.to_owned(),
-            status: StepStatus::Skipped,
-            started_at: clock::now(),
-            duration_ms: 0,
-            exit_code: None,
-            error: Some(format!("skipped: {why}")),
-            notes: Vec::new(),
-        });
-    }
-
-    fn push(&mut self, record: StepRecord) {
-        self.observer.on(&Event::StepFinished {
-            record: record.clone(),
-        });
-        self.records.push(record);
-    }
-
-    async fn preflight(&mut self, config: &Config, cancel: &CancellationToken) -> Preflight {
-        self.begin("preflight");
-        let found = preflight(config, cancel).await;
-        let notes = found
-            .checks
-            .iter()
-            .filter(|check| check.outcome == CheckOutcome::Warning)
-            .map(|check| format!("{}: {}", check.subject, check.text))
-            .collect();
-        let refusals = found.refusals();
-        let failure = (!refusals.is_empty()).then(|| Failure {
-            message: refusals.join("; "),
-            exit_code: None,
-        });
-        self.end(failure, notes);
-        found
-    }
-
-    async fn data_step(
-        &mut self,
-        config: &Config,
-        found: &Preflight,
-        partial: &PartialSet,
-        step: &Step,
-        cancel: &CancellationToken,
-    ) -> Product {
-        self.begin(&step.name);
-        let meter = Arc::new(Meter::default());
-        let limit = StepLimit::new(config.step_timeout, cancel);
-        let context = Context {
-            config,
-            preflight: found,
-            dir: &partial.dir,
-            meter: meter.clone(),
-            cancel: &limit.token,
-        };
-        let expected = found.trees.get(&step.name).map(|tree| tree.bytes);
-        let observer = self.observer;
-        let mut product = limit
-            .watch(perform(step, &context), || {
-                tell(observer, &step.name, &meter, expected);
-            })
-            .await;
-        if let (Some(failure), Some(words)) = (&mut product.failure, limit.expired()) {
-            failure.message = words;
-        }
-        self.end(product.failure.clone(), std::mem::take(&mut product.notes));
-        product
-    }
 }

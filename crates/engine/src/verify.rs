@@ -8,9 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use catalog::manifest::{
-    Artifact, Compression, Kind, MANIFEST, Manifest, SUMS, TableRows, sums_text,
-};
+use catalog::manifest::{Artifact, Kind, MANIFEST, Manifest, SUMS, TableRows, sums_text};
 use postgres::inventory::Inventory;
 use postgres::restore::{custom_inventory, custom_list};
 use postgres::tools::Tools;
@@ -19,7 +17,6 @@ use stream::artifact::{Compression, Meter};
 use stream::read::{ArtifactReader, ReadBack, hash_file};
 use stream::tar::walk;
 use tokio_util::sync::CancellationToken;
-
 
 /// What reading a set back found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -200,7 +197,7 @@ fn read_plain(
         }
         inventory.write_all(&buffer[..read])?;
     }
-    let (_, census) = inventory.finish()?;
+    let (_, census) = inventory.finish();
     Ok(Found {
         back: reader.finish()?,
         content: Content::Dump {

@@ -138,7 +138,9 @@ pub enum DsnError {
     )]
     NotEncoded,
     /// `%` without two hexadecimal digits, or bytes that are no text.
-    #[error("{0} holds a % that is no percent-encoding (or encodes no text): write a literal % as %25")]
+    #[error(
+        "{0} holds a % that is no percent-encoding (or encodes no text): write a literal % as %25"
+    )]
     Percent(&'static str),
     /// A part that must be there.
     #[error("{0}")]
@@ -153,7 +155,9 @@ pub enum DsnError {
     #[error("several hosts: name the one server that is to be dumped")]
     SeveralHosts,
     /// Credentials where JDBC has none.
-    #[error("a JDBC URL holds no user and password before its host: give them apart, or as the parameters user and password")]
+    #[error(
+        "a JDBC URL holds no user and password before its host: give them apart, or as the parameters user and password"
+    )]
     JdbcCredentials,
     /// A parameter without its value.
     #[error("a parameter after the ? has no value: write name=value, and & inside a value as %26")]
@@ -180,7 +184,10 @@ pub enum DsnError {
 }
 
 fn named(name: Option<&str>) -> String {
-    name.map_or_else(|| "one name after the ?".to_owned(), |name| format!("`{name}`"))
+    name.map_or_else(
+        || "one name after the ?".to_owned(),
+        |name| format!("`{name}`"),
+    )
 }
 
 impl Dsn {
@@ -282,7 +289,9 @@ impl Dsn {
 }
 
 fn system_authorities() -> &'static Path {
-    let there = SYSTEM_AUTHORITIES.iter().find(|path| Path::new(path).exists());
+    let there = SYSTEM_AUTHORITIES
+        .iter()
+        .find(|path| Path::new(path).exists());
     Path::new(there.unwrap_or(&SYSTEM_AUTHORITIES[0]))
 }
 
@@ -298,7 +307,12 @@ impl fmt::Display for Dsn {
         } else {
             write!(f, "{}", utf8_percent_encode(&self.host, ESCAPED))?;
         }
-        write!(f, ":{}/{}", self.port, utf8_percent_encode(&self.database, ESCAPED))
+        write!(
+            f,
+            ":{}/{}",
+            self.port,
+            utf8_percent_encode(&self.database, ESCAPED)
+        )
     }
 }
 

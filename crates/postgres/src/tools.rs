@@ -12,7 +12,11 @@ const PROGRAMS: [&str; 4] = ["pg_dump", "pg_dumpall", "pg_restore", "psql"];
 /// Debian's directory of versions; each holds a `bin`.
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// Where PostgreSQL's own build and Alpine's packages put programs, besides `PATH`.
-const USUAL: [&str; 3] = ["/usr/local/bin", "/usr/local/pgsql/bin", "/usr/libexec/postgresql"];
+const USUAL: [&str; 3] = [
+    "/usr/local/bin",
+    "/usr/local/pgsql/bin",
+    "/usr/libexec/postgresql",
+];
 
 /// A complete set of programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +97,10 @@ impl Tools {
         for place in places.iter().filter(|place| missing(place).is_none()) {
             match Self::at(place, cancel).await {
                 Ok(found) => {
-                    if newest.as_ref().is_none_or(|old| old.version.rank() < found.version.rank()) {
+                    if newest
+                        .as_ref()
+                        .is_none_or(|old| old.version.rank() < found.version.rank())
+                    {
                         newest = Some(found);
                     }
                 }
@@ -105,7 +112,10 @@ impl Tools {
             (Some(tools), _) => Ok(tools),
             (None, Some(error)) => Err(error),
             (None, None) => Err(ToolsError::NotFound {
-                looked: places.iter().map(|place| place.display().to_string()).collect(),
+                looked: places
+                    .iter()
+                    .map(|place| place.display().to_string())
+                    .collect(),
             }),
         }
     }
@@ -212,7 +222,11 @@ mod tests {
         fs::create_dir_all(dir).unwrap();
         for program in programs {
             let path = dir.join(program);
-            fs::write(&path, format!("#!/bin/sh\necho '{program} (PostgreSQL) {version}'\n")).unwrap();
+            fs::write(
+                &path,
+                format!("#!/bin/sh\necho '{program} (PostgreSQL) {version}'\n"),
+            )
+            .unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
     }
@@ -220,14 +234,22 @@ mod tests {
     #[test]
     fn versions_are_read_as_printed() {
         let table = [
-            ("pg_dump (PostgreSQL) 17.6 (Debian 17.6-1.pgdg120+1)\n", 17, 6, "17.6"),
+            (
+                "pg_dump (PostgreSQL) 17.6 (Debian 17.6-1.pgdg120+1)\n",
+                17,
+                6,
+                "17.6",
+            ),
             ("pg_dump (PostgreSQL) 15.18\n", 15, 18, "15.18"),
             ("pg_dump (PostgreSQL) 18beta1\n", 18, 0, "18beta1"),
             ("pg_dump (PostgreSQL) 19devel\n", 19, 0, "19devel"),
         ];
         for (printed, major, minor, text) in table {
             let version = ToolVersion::read(printed).unwrap();
-            assert_eq!((version.major, version.minor, version.text.as_str()), (major, minor, text));
+            assert_eq!(
+                (version.major, version.minor, version.text.as_str()),
+                (major, minor, text)
+            );
         }
         assert_eq!(ToolVersion::read("busybox"), None);
     }
@@ -242,8 +264,13 @@ mod tests {
         install(&newer, "98.10", &PROGRAMS);
         install(&incomplete, "99.1", &PROGRAMS[..3]);
         let search = [complete, newer.clone(), incomplete];
-        let tools = Tools::find(None, &search, &CancellationToken::new()).await.unwrap();
-        assert_eq!((tools.bindir, tools.version.text.as_str()), (newer, "98.10"));
+        let tools = Tools::find(None, &search, &CancellationToken::new())
+            .await
+            .unwrap();
+        assert_eq!(
+            (tools.bindir, tools.version.text.as_str()),
+            (newer, "98.10")
+        );
     }
 
     #[tokio::test]
@@ -254,7 +281,9 @@ mod tests {
         let tools = Tools::find(Some(dir.path()), &[], &cancel).await.unwrap();
         assert_eq!(tools.version.major, 9);
         fs::remove_file(dir.path().join("psql")).unwrap();
-        let error = Tools::find(Some(dir.path()), &[], &cancel).await.unwrap_err();
+        let error = Tools::find(Some(dir.path()), &[], &cancel)
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("has no psql"), "{error}");
     }
 }

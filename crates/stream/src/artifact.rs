@@ -154,7 +154,7 @@ impl ArtifactWriter {
 
     /// Completes the file, makes it survive a power cut and gives it its name. The proof says that its producer ended cleanly.
     pub fn commit(mut self, proof: Finished) -> io::Result<Written> {
-        let Finished { .. } = proof;
+        drop(proof);
         let Some(encoder) = self.encoder.take() else {
             return Err(io::Error::other("the artifact was committed before"));
         };

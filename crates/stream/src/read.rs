@@ -37,7 +37,7 @@ type Source = BufReader<HashingReader>;
 
 enum Decoder {
     None(Source),
-    Gzip(MultiGzDecoder<Source>),
+    Gzip(Box<MultiGzDecoder<Source>>),
     Zstd(::zstd::stream::read::Decoder<'static, Source>),
 }
 
@@ -83,7 +83,7 @@ impl ArtifactReader {
         let source = BufReader::with_capacity(READ_BYTES, HashingReader::open(path)?);
         let decoder = match compression {
             Compression::None => Decoder::None(source),
-            Compression::Gzip { .. } => Decoder::Gzip(MultiGzDecoder::new(source)),
+            Compression::Gzip { .. } => Decoder::Gzip(Box::new(MultiGzDecoder::new(source))),
             Compression::Zstd { .. } => {
                 Decoder::Zstd(::zstd::stream::read::Decoder::with_buffer(source)?)
             }

@@ -1,7 +1,7 @@
 //! `backupd list`: what is kept.
 
 use catalog::catalog::Entry;
-use catalog::manifest::RunStatus;
+use catalog::manifest::{Manifest, RunStatus};
 use serde::Serialize;
 
 use super::{Exit, Refusal, open, print_json, print_text};
@@ -64,6 +64,6 @@ fn row(entry: &Entry) -> Row {
                 .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
         }),
         bytes: entry.bytes,
-        duration_ms: manifest.and_then(|manifest| manifest.duration_ms()),
+        duration_ms: manifest.and_then(Manifest::duration_ms),
     }
 }

@@ -22,7 +22,7 @@ pub async fn execute(
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     let config = environment.config()?;
-    let progress = Progress::start(environment.logging()?);
+    let progress = Progress::start(&environment.logging()?);
     let origin = Origin::here("manual", env!("CARGO_PKG_VERSION"));
     let ended = run(&config, &origin, &progress, &signals.token).await;
     progress.clear();

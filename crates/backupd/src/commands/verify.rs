@@ -44,7 +44,7 @@ pub async fn execute(
             let tools = Tools::find(search.bindir.as_deref(), &search.path, &signals.token)
                 .await
                 .ok();
-            let progress = Progress::start(environment.logging()?);
+            let progress = Progress::start(&environment.logging()?);
             let reading = Reading {
                 tools: tools.as_ref(),
                 meter: Arc::new(Meter::default()),

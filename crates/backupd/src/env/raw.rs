@@ -1,6 +1,11 @@
 //! Settings as they stand in the environment: optional strings, one struct a theme. `envy` stops at its first error, so it must not
 //! be the one that judges; strings never fail.
 
+#![allow(
+    clippy::struct_field_names,
+    reason = "a field is a variable's name, and most begin with BACKUP_"
+)]
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

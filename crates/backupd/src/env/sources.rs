@@ -134,17 +134,16 @@ fn supabase(raw: &raw::Sources, problems: &mut Problems) -> Option<Dsn> {
 }
 
 fn keycloak(raw: &raw::Sources, problems: &mut Problems) -> Option<Dsn> {
-    let parsed = match keycloak_url(raw) {
-        Some((name, text)) => Dsn::parse_jdbc(&text)
+    let parsed = if let Some((name, text)) = keycloak_url(raw) {
+        Dsn::parse_jdbc(&text)
             .map_err(|error| problems.say(format!("{name}: {error}")))
-            .ok(),
-        None => {
-            problems.say(
-                "KC_DB_URL is missing: set it to jdbc:postgresql://HOST:5432/keycloak (or set KC_DB_URL_HOST), \
-                 or take `keycloak` out of BACKUP_SOURCES",
-            );
-            None
-        }
+            .ok()
+    } else {
+        problems.say(
+            "KC_DB_URL is missing: set it to jdbc:postgresql://HOST:5432/keycloak (or set KC_DB_URL_HOST), \
+             or take `keycloak` out of BACKUP_SOURCES",
+        );
+        None
     };
     let url_has_user = parsed.as_ref().is_some_and(|dsn| !dsn.user.is_empty());
     let url_has_password = parsed.as_ref().is_some_and(|dsn| dsn.password().is_some());

@@ -21,7 +21,7 @@ pub struct Progress {
 
 impl Progress {
     /// Begins to show. With a terminal and text logs, steps are lines and progress a moving line; otherwise all are log lines.
-    pub fn start(logging: Logging) -> Self {
+    pub fn start(logging: &Logging) -> Self {
         let terminal = std::io::stderr().is_terminal() && logging.format == LogFormat::Text;
         logging.install();
         let bar = terminal.then(|| {

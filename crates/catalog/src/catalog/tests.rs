@@ -45,22 +45,38 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
 }
 
 fn ids(catalog: &Catalog) -> Vec<String> {
-    catalog.list().unwrap().iter().map(|entry| entry.id.to_string()).collect()
+    catalog
+        .list()
+        .unwrap()
+        .iter()
+        .map(|entry| entry.id.to_string())
+        .collect()
 }
 
 #[test]
 fn sets_are_found_by_latest_and_by_their_beginning() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(dir.path()).unwrap();
-    assert!(matches!(catalog.find(&Selector::Latest), Err(FindError::NoSets { .. })));
+    assert!(matches!(
+        catalog.find(&Selector::Latest),
+        Err(FindError::NoSets { .. })
+    ));
     make(&catalog, "20261119T020000Z", RunStatus::Failed);
-    assert!(matches!(catalog.find(&Selector::Latest), Err(FindError::NoGoodSet { .. })));
+    assert!(matches!(
+        catalog.find(&Selector::Latest),
+        Err(FindError::NoGoodSet { .. })
+    ));
     make(&catalog, "20261118T020000Z", RunStatus::Succeeded);
     make(&catalog, "20261120T020000Z", RunStatus::Failed);
     let find = |text: &str| catalog.find(&text.parse().unwrap());
     assert_eq!(find("latest").unwrap().id.to_string(), "20261118T020000Z");
     assert_eq!(find("20261120").unwrap().id.to_string(), "20261120T020000Z");
-    assert!(find("202611").unwrap_err().to_string().contains("20261119T020000Z"));
+    assert!(
+        find("202611")
+            .unwrap_err()
+            .to_string()
+            .contains("20261119T020000Z")
+    );
     assert!(matches!(find("2025"), Err(FindError::NoMatch { .. })));
 }
 
@@ -75,7 +91,13 @@ fn two_sets_in_one_second_and_a_clock_set_back_overwrite_nothing() {
     make(&catalog, "20261120T015959Z", RunStatus::Succeeded);
     assert_eq!(
         ids(&catalog),
-        ["20261120T015959Z", "20261120T020000Z", "20261120T020001Z", "20261120T020002Z", "20261120T020003Z"]
+        [
+            "20261120T015959Z",
+            "20261120T020000Z",
+            "20261120T020001Z",
+            "20261120T020002Z",
+            "20261120T020003Z"
+        ]
     );
 }
 
@@ -122,15 +144,29 @@ fn sweeping_takes_only_what_a_run_left() {
     let root = dir.path();
     let kept = make(&catalog, "20261120T020000Z", RunStatus::Succeeded);
     let foreign = [
-        "photos", ".cache.partial", "20261120", ".20261120T020000Z.partially", ".20261120T020000Z", "x.removed",
+        "photos",
+        ".cache.partial",
+        "20261120",
+        ".20261120T020000Z.partially",
+        ".20261120T020000Z",
+        "x.removed",
     ];
     for name in foreign {
         fs::create_dir(root.join(name)).unwrap();
     }
-    fs::write(root.join(".20261101T000000Z.partial"), b"a file of this name is not ours").unwrap();
-    std::os::unix::fs::symlink(root.join("photos"), root.join(".20261102T000000Z.partial")).unwrap();
+    fs::write(
+        root.join(".20261101T000000Z.partial"),
+        b"a file of this name is not ours",
+    )
+    .unwrap();
+    std::os::unix::fs::symlink(root.join("photos"), root.join(".20261102T000000Z.partial"))
+        .unwrap();
     fs::create_dir(root.join(".20261103T000000Z.partial")).unwrap();
-    fs::write(root.join(".20261103T000000Z.partial/.a.gz.partial"), b"half").unwrap();
+    fs::write(
+        root.join(".20261103T000000Z.partial/.a.gz.partial"),
+        b"half",
+    )
+    .unwrap();
     fs::create_dir(root.join(".20261104T000000Z.removed")).unwrap();
     assert_eq!(
         catalog.sweep().unwrap(),

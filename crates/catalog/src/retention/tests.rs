@@ -32,22 +32,43 @@ fn kept(sets: &[Candidate], policy: &Policy, now: &str) -> Vec<String> {
 
 #[test]
 fn days_count_hours_not_midnights() {
-    let sets = [set("20261113T020000Z", true), set("20261113T020001Z", true), set("20261120T020000Z", true)];
-    assert_eq!(kept(&sets, &policy(Some(7)), "20261120T020000Z"), ["20261113T020001Z", "20261120T020000Z"]);
+    let sets = [
+        set("20261113T020000Z", true),
+        set("20261113T020001Z", true),
+        set("20261120T020000Z", true),
+    ];
+    assert_eq!(
+        kept(&sets, &policy(Some(7)), "20261120T020000Z"),
+        ["20261113T020001Z", "20261120T020000Z"]
+    );
 }
 
 #[test]
 fn the_newest_good_set_stays_however_old() {
-    let sets = [set("20200101T000000Z", true), set("20200102T000000Z", true), set("20261120T000000Z", false)];
+    let sets = [
+        set("20200101T000000Z", true),
+        set("20200102T000000Z", true),
+        set("20261120T000000Z", false),
+    ];
     let left = kept(&sets, &policy(Some(7)), "20261120T020000Z");
     assert_eq!(left, ["20200102T000000Z", "20261120T000000Z"]);
 }
 
 #[test]
 fn a_failed_set_counts_for_no_rule() {
-    let sets = [set("20261101T000000Z", true), set("20261102T000000Z", true), set("20261103T000000Z", false)];
-    let two = Policy { last: 2, ..policy(None) };
-    assert_eq!(kept(&sets, &two, "20261201T000000Z"), ["20261101T000000Z", "20261102T000000Z"]);
+    let sets = [
+        set("20261101T000000Z", true),
+        set("20261102T000000Z", true),
+        set("20261103T000000Z", false),
+    ];
+    let two = Policy {
+        last: 2,
+        ..policy(None)
+    };
+    assert_eq!(
+        kept(&sets, &two, "20261201T000000Z"),
+        ["20261101T000000Z", "20261102T000000Z"]
+    );
 }
 
 #[test]
@@ -58,21 +79,47 @@ fn periods_without_a_set_do_not_count() {
         set("20260301T010000Z", true),
         set("20261120T010000Z", true),
     ];
-    let daily = Policy { daily: 3, ..policy(None) };
-    assert_eq!(kept(&sets, &daily, "20261120T020000Z"), ["20260105T230000Z", "20260301T010000Z", "20261120T010000Z"]);
-    let monthly = Policy { monthly: 2, ..policy(None) };
-    assert_eq!(kept(&sets, &monthly, "20261120T020000Z"), ["20260301T010000Z", "20261120T010000Z"]);
+    let daily = Policy {
+        daily: 3,
+        ..policy(None)
+    };
+    assert_eq!(
+        kept(&sets, &daily, "20261120T020000Z"),
+        ["20260105T230000Z", "20260301T010000Z", "20261120T010000Z"]
+    );
+    let monthly = Policy {
+        monthly: 2,
+        ..policy(None)
+    };
+    assert_eq!(
+        kept(&sets, &monthly, "20261120T020000Z"),
+        ["20260301T010000Z", "20261120T010000Z"]
+    );
     // 2026-12-28 … 2027-01-03 is one ISO week over two years.
-    let turn = [set("20261229T000000Z", true), set("20270102T000000Z", true), set("20270105T000000Z", true)];
-    let weekly = Policy { weekly: 2, ..policy(None) };
-    assert_eq!(kept(&turn, &weekly, "20270106T000000Z"), ["20270102T000000Z", "20270105T000000Z"]);
+    let turn = [
+        set("20261229T000000Z", true),
+        set("20270102T000000Z", true),
+        set("20270105T000000Z", true),
+    ];
+    let weekly = Policy {
+        weekly: 2,
+        ..policy(None)
+    };
+    assert_eq!(
+        kept(&turn, &weekly, "20270106T000000Z"),
+        ["20270102T000000Z", "20270105T000000Z"]
+    );
 }
 
 #[test]
 fn sets_of_the_future_and_sets_not_ours_stay() {
     let mut foreign = set("20200101T000000Z", false);
     foreign.removable = false;
-    let sets = [foreign, set("20261120T000000Z", true), set("20300101T000000Z", true)];
+    let sets = [
+        foreign,
+        set("20261120T000000Z", true),
+        set("20300101T000000Z", true),
+    ];
     assert_eq!(kept(&sets, &policy(Some(1)), "20261121T000000Z").len(), 2);
     assert_eq!(kept(&sets, &policy(Some(1)), "20261120T010000Z").len(), 3);
 }

@@ -8,7 +8,9 @@ const FORM: &str = "jdbc:postgresql://HOST:5432/DATABASE";
 
 /// Reads what follows `jdbc:`; the user may be missing.
 pub(super) fn parse(rest: &str) -> Result<Dsn, DsnError> {
-    let rest = rest.strip_prefix("postgresql:").ok_or(DsnError::Scheme(FORM))?;
+    let rest = rest
+        .strip_prefix("postgresql:")
+        .ok_or(DsnError::Scheme(FORM))?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     // Without slashes only the database is said, and it is on this machine.
     let (server, database) = match place.strip_prefix("//") {

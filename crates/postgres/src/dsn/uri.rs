@@ -35,9 +35,15 @@ const NO_CLIENT_CERTIFICATE: &str = "client certificates are not supported; use 
 /// Parameters of libpq that say something backupd cannot do: better refused than dropped.
 const UNSUPPORTED: [(&str, &str); 12] = [
     ("hostaddr", "write the address as the host"),
-    ("passfile", "put the password into the URL, or the URL into a file"),
+    (
+        "passfile",
+        "put the password into the URL, or the URL into a file",
+    ),
     ("replication", "a dump needs an ordinary connection"),
-    ("require_auth", "leave it out; the server decides how to ask for the password"),
+    (
+        "require_auth",
+        "leave it out; the server decides how to ask for the password",
+    ),
     ("requirepeer", "leave it out"),
     ("service", "write the address itself"),
     ("sslcert", NO_CLIENT_CERTIFICATE),
@@ -115,7 +121,9 @@ pub(super) fn finish(mut dsn: Dsn) -> Result<Dsn, DsnError> {
         dsn.database.clone_from(&dsn.user);
     }
     if dsn.database.is_empty() {
-        return Err(DsnError::Missing("no database: write it after the host, as in HOST:5432/DATABASE"));
+        return Err(DsnError::Missing(
+            "no database: write it after the host, as in HOST:5432/DATABASE",
+        ));
     }
     Ok(dsn)
 }
@@ -139,7 +147,14 @@ pub(super) fn split_place(place: &str) -> Result<(&str, u16), DsnError> {
             None => (place, ""),
         }
     };
-    Ok((host, if port.is_empty() { PORT } else { port_of(port)? }))
+    Ok((
+        host,
+        if port.is_empty() {
+            PORT
+        } else {
+            port_of(port)?
+        },
+    ))
 }
 
 pub(super) fn port_of(text: &str) -> Result<u16, DsnError> {

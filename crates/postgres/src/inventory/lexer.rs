@@ -24,8 +24,8 @@ enum State {
     Sql,
     /// After one `-`, which may begin a comment.
     Dash,
-    /// In a comment until the end of its line.
-    Comment,
+    /// In a comment until the end of its line; whether it began the line.
+    Comment(bool),
     /// In a psql command (`\restrict`, `\connect`) until the end of its line.
     Command,
     /// In `'…'` or `"…"`; a doubled quote closes and opens again, which comes to the same.
@@ -50,8 +50,8 @@ enum Last {
 #[derive(Debug, Default)]
 pub(super) struct Lexer {
     state: State,
-    /// The line so far, in `Sql` outside of quotes and in comments: as much of it as is needed to know a COPY or a trailer. A COPY
-    /// statement goes on in here over newlines in its quoted names.
+    /// The line so far: as much of it as is needed to know a COPY or a trailer. A COPY statement goes on in here over newlines in its
+    /// quoted names.
     line: Vec<u8>,
     /// Whether `line` has grown over its bound and is no longer kept.
     overlong: bool,
@@ -71,7 +71,7 @@ impl Lexer {
             let used = match self.state {
                 State::Sql => self.sql(data),
                 State::Dash => self.dash(data[0]),
-                State::Comment => self.comment(data),
+                State::Comment(whole) => self.comment(data, whole),
                 State::Command => self.command(data),
                 State::Quoted(quote) => self.quoted(data, quote),
                 State::Tag => self.tag(data[0]),
@@ -84,10 +84,10 @@ impl Lexer {
 
     pub(super) fn census(mut self) -> Census {
         // A file cut right behind the trailer's words lacks only its last newline.
-        if matches!(self.state, State::Comment) {
+        if let State::Comment(_) = self.state {
             self.end_of_comment();
         }
-        let at_rest = matches!(self.state, State::Sql | State::Comment | State::Command);
+        let at_rest = matches!(self.state, State::Sql | State::Comment(_) | State::Command);
         Census {
             tables: self.tables.list(),
             complete: at_rest && self.last == Last::Trailer,
@@ -99,8 +99,8 @@ impl Lexer {
         if self.line.len() + piece.len() > STATEMENT_BYTES {
             self.overlong = true;
         }
-        // Only a COPY statement and a comment are ever looked at whole.
-        let wanted = self.line.len() < COPY.len() || self.line.starts_with(COPY) || self.line.starts_with(b"--");
+        // Of the statements only COPY is ever looked at whole.
+        let wanted = self.line.len() < COPY.len() || self.line.starts_with(COPY);
         if wanted && !self.overlong {
             self.line.extend_from_slice(piece);
         }
@@ -161,13 +161,11 @@ impl Lexer {
     fn dash(&mut self, byte: u8) -> usize {
         self.state = State::Sql;
         if byte == b'-' {
-            self.state = State::Comment;
             // A comment behind something else on its line is no trailer.
-            if self.line.is_empty() {
-                self.keep(b"--");
-            } else {
-                self.line.insert(0, b' ');
-            }
+            let whole = self.line.is_empty();
+            self.clear();
+            self.line.extend_from_slice(b"--");
+            self.state = State::Comment(whole);
             return 1;
         }
         // The byte itself is looked at again as SQL.
@@ -177,11 +175,13 @@ impl Lexer {
         0
     }
 
-    fn comment(&mut self, data: &[u8]) -> usize {
+    fn comment(&mut self, data: &[u8], whole: bool) -> usize {
         let end = memchr(b'\n', data).unwrap_or(data.len());
-        // Longer comments are no trailers, and how they end does not matter.
-        let room = (CLUSTER_TRAILER.len() + 1).saturating_sub(self.line.len());
-        self.line.extend_from_slice(&data[..end.min(room)]);
+        if whole {
+            // Longer comments are no trailers, and how they end does not matter.
+            let room = (CLUSTER_TRAILER.len() + 1).saturating_sub(self.line.len());
+            self.line.extend_from_slice(&data[..end.min(room)]);
+        }
         if end == data.len() {
             return end;
         }

@@ -76,12 +76,18 @@ impl<W: Write> Packer<'_, W> {
     fn directory(&mut self, path: &Path, name: &Path) -> Result<(), PackError> {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
-            Err(error) => return self.lost(path, name, &error),
+            Err(error) => {
+                self.lost(path, name, &error);
+                return Ok(());
+            }
         };
         let opened = File::open(path).and_then(|file| Ok((file.metadata()?, attributes(&file)?)));
         let (meta, mut records) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.lost(path, name, &error),
+            Err(error) => {
+                self.lost(path, name, &error);
+                return Ok(());
+            }
         };
         let mut bytes = pax::bytes(name).to_owned();
         if !bytes.ends_with(b"/") {
@@ -94,7 +100,7 @@ impl<W: Write> Packer<'_, W> {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    self.lost(path, name, &error)?;
+                    self.lost(path, name, &error);
                     break;
                 }
             };
@@ -113,7 +119,10 @@ impl<W: Write> Packer<'_, W> {
         }
         let meta = match fs::symlink_metadata(path) {
             Ok(meta) => meta,
-            Err(error) => return self.lost(path, name, &error),
+            Err(error) => {
+                self.lost(path, name, &error);
+                return Ok(());
+            }
         };
         let kind = meta.file_type();
         if kind.is_dir() {
@@ -142,7 +151,10 @@ impl<W: Write> Packer<'_, W> {
     fn symlink(&mut self, path: &Path, name: &Path, meta: &Metadata) -> Result<(), PackError> {
         let target = match fs::read_link(path) {
             Ok(target) => target,
-            Err(error) => return self.lost(path, name, &error),
+            Err(error) => {
+                self.lost(path, name, &error);
+                return Ok(());
+            }
         };
         let mut records = Records::default();
         let header = pax::header(
@@ -185,7 +197,10 @@ impl<W: Write> Packer<'_, W> {
                 self.changed(name, Change::Vanished);
                 return Ok(());
             }
-            Err(error) => return self.lost(path, name, &error),
+            Err(error) => {
+                self.lost(path, name, &error);
+                return Ok(());
+            }
         };
         if !meta.is_file() {
             self.changed(name, Change::Vanished);
@@ -224,7 +239,7 @@ impl<W: Write> Packer<'_, W> {
             self.links.insert((meta.dev(), meta.ino()), name.to_owned());
         }
         match read {
-            Content::Failed(error) => self.lost(path, name, &error)?,
+            Content::Failed(error) => self.lost(path, name, &error),
             Content::Short => self.changed(name, Change::Shrank),
             Content::Whole => self.compare(&file, &meta, name),
         }
@@ -270,8 +285,8 @@ impl<W: Write> Packer<'_, W> {
             }
             written += region.length;
         }
-        let padding = usize::try_from((BLOCK - written % BLOCK) % BLOCK).unwrap_or(0);
-        self.write(&[0; BLOCK as usize][..padding])?;
+        let rest = usize::try_from(written % BLOCK as u64).unwrap_or(0);
+        self.write(&[0; BLOCK][..(BLOCK - rest) % BLOCK])?;
         Ok(outcome)
     }
 
@@ -297,16 +312,15 @@ impl<W: Write> Packer<'_, W> {
     }
 
     /// What vanished is a change; what may not be read is remembered and fails the whole at the end.
-    fn lost(&mut self, path: &Path, name: &Path, error: &io::Error) -> Result<(), PackError> {
+    fn lost(&mut self, path: &Path, name: &Path, error: &io::Error) {
         if error.kind() == io::ErrorKind::NotFound && name != Path::new("./") {
             self.changed(name, Change::Vanished);
-            return Ok(());
+            return;
         }
         self.unreadable_total += 1;
         if self.unreadable.len() < UNREADABLE_MAX {
             self.unreadable.push(format!("{}: {error}", path.display()));
         }
-        Ok(())
     }
 
     fn put(&mut self, mut header: tar::Header, records: &Records) -> Result<(), PackError> {

@@ -10,7 +10,7 @@ use tar::{EntryType, Header};
 /// Bytes of a name that fit in the header itself.
 const NAME_BYTES: usize = 100;
 /// Bytes of a block; content is padded to whole blocks.
-pub const BLOCK: u64 = 512;
+pub const BLOCK: usize = 512;
 
 /// PAX records in the making.
 #[derive(Default)]

@@ -1,0 +1,206 @@
+//! A run's steps as they happen: what each took and how it ended, its progress, and its time limit.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalog::catalog::PartialSet;
+use catalog::manifest::{StepRecord, StepStatus};
+use stream::artifact::Meter;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Config;
+use crate::event::{Event, Observer};
+use crate::plan::Step;
+use crate::preflight::{Outcome as CheckOutcome, Preflight, preflight};
+use crate::steps::{Context, Failure, Product, perform};
+
+/// How often a step's progress is told: often enough to look alive, seldom enough to cost nothing.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+/// A step's time limit: a child of the run's token that is cancelled when time is up.
+pub(crate) struct StepLimit {
+    pub token: CancellationToken,
+    limit: Option<Duration>,
+    outer: CancellationToken,
+}
+
+impl StepLimit {
+    pub fn new(limit: Option<Duration>, cancel: &CancellationToken) -> Self {
+        Self {
+            token: cancel.child_token(),
+            limit,
+            outer: cancel.clone(),
+        }
+    }
+
+    /// Does the work, telling progress, and cancels it when its time is up. Waits for the work to end either way.
+    pub async fn watch<T>(&self, work: impl Future<Output = T>, progress: impl Fn()) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut ticks = tokio::time::interval(PROGRESS_EVERY);
+        let began = Instant::now();
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    progress();
+                    return done;
+                }
+                _ = ticks.tick() => {
+                    progress();
+                    if self.limit.is_some_and(|limit| began.elapsed() >= limit) {
+                        self.token.cancel();
+                    }
+                }
+            }
+        }
+    }
+
+    /// The failure's words when the time was up.
+    pub fn expired(&self) -> Option<String> {
+        let limit = self.limit?;
+        (self.token.is_cancelled() && !self.outer.is_cancelled()).then(|| {
+            format!(
+                "not done within {} s (BACKUP_STEP_TIMEOUT)",
+                limit.as_secs()
+            )
+        })
+    }
+}
+
+/// The record of a run's steps, told to the observer as it grows.
+pub(crate) struct Ledger<'a> {
+    pub observer: &'a dyn Observer,
+    pub records: Vec<StepRecord>,
+    open: Option<(String, chrono::DateTime<chrono::Utc>, Instant)>,
+}
+
+impl<'a> Ledger<'a> {
+    pub fn new(observer: &'a dyn Observer) -> Self {
+        Self {
+            observer,
+            records: Vec::new(),
+            open: None,
+        }
+    }
+
+    pub fn begin(&mut self, name: &str) {
+        self.open = Some((name.to_owned(), clock::now(), Instant::now()));
+        self.observer.on(&Event::StepStarted {
+            step: name.to_owned(),
+        });
+    }
+
+    pub fn end(&mut self, failure: Option<Failure>, notes: Vec<String>) {
+        let Some((name, started_at, began)) = self.open.take() else {
+            return;
+        };
+        let status = if failure.is_some() {
+            StepStatus::Failed
+        } else if notes.is_empty() {
+            StepStatus::Succeeded
+        } else {
+            StepStatus::Warning
+        };
+        for note in &notes {
+            warn(self.observer, &name, note.clone());
+        }
+        self.push(StepRecord {
+            name,
+            status,
+            started_at,
+            duration_ms: millis(began.elapsed()),
+            exit_code: failure.as_ref().and_then(|failure| failure.exit_code),
+            error: failure.map(|failure| failure.message),
+            notes,
+        });
+    }
+
+    pub fn skip(&mut self, name: &str, why: &str) {
+        self.push(StepRecord {
+            name: name.to_owned(),
+            status: StepStatus::Skipped,
+            started_at: clock::now(),
+            duration_ms: 0,
+            exit_code: None,
+            error: Some(format!("skipped: {why}")),
+            notes: Vec::new(),
+        });
+    }
+
+    fn push(&mut self, record: StepRecord) {
+        self.observer.on(&Event::StepFinished {
+            record: record.clone(),
+        });
+        self.records.push(record);
+    }
+
+    pub async fn preflight(&mut self, config: &Config, cancel: &CancellationToken) -> Preflight {
+        self.begin("preflight");
+        let found = preflight(config, cancel).await;
+        let notes = found
+            .checks
+            .iter()
+            .filter(|check| check.outcome == CheckOutcome::Warning)
+            .map(|check| format!("{}: {}", check.subject, check.text))
+            .collect();
+        let refusals = found.refusals();
+        let failure = (!refusals.is_empty()).then(|| Failure {
+            message: refusals.join("; "),
+            exit_code: None,
+        });
+        self.end(failure, notes);
+        found
+    }
+
+    pub async fn data_step(
+        &mut self,
+        config: &Config,
+        found: &Preflight,
+        partial: &PartialSet,
+        step: &Step,
+        cancel: &CancellationToken,
+    ) -> Product {
+        self.begin(&step.name);
+        let meter = Arc::new(Meter::default());
+        let limit = StepLimit::new(config.step_timeout, cancel);
+        let context = Context {
+            config,
+            preflight: found,
+            dir: &partial.dir,
+            meter: meter.clone(),
+            cancel: &limit.token,
+        };
+        let expected = found.trees.get(&step.name).map(|tree| tree.bytes);
+        let observer = self.observer;
+        let mut product = limit
+            .watch(perform(step, &context), || {
+                tell(observer, &step.name, &meter, expected);
+            })
+            .await;
+        if let (Some(failure), Some(words)) = (&mut product.failure, limit.expired()) {
+            failure.message = words;
+        }
+        self.end(product.failure.clone(), std::mem::take(&mut product.notes));
+        product
+    }
+}
+
+pub(crate) fn tell(observer: &dyn Observer, step: &str, meter: &Meter, expected: Option<u64>) {
+    observer.on(&Event::Progress {
+        step: step.to_owned(),
+        raw: meter.raw(),
+        written: meter.written(),
+        expected,
+    });
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn warn(observer: &dyn Observer, step: &str, text: String) {
+    observer.on(&Event::Warning {
+        step: step.to_owned(),
+        text,
+    });
+}

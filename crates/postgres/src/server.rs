@@ -1,0 +1,160 @@
+//! A connection to one server, to ask what a dump will meet. Asks by the simple protocol, which every pooler passes on.
+
+mod error;
+mod facts;
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{ChannelBinding, SslMode as WireSslMode};
+use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
+
+pub use error::ServerError;
+pub use facts::Facts;
+
+use crate::dsn::{Dsn, SslMode};
+use crate::tls;
+
+/// Time to reach a server and log in. A server that starts up answers at once that it does; one that does not answer is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Time for one question. Only the large objects and the tables' privileges take longer than milliseconds, by their number.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A connection. Ends when dropped.
+pub struct Server {
+    client: Client,
+    connection: JoinHandle<()>,
+    dsn: Dsn,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Server {
+    /// Connects within 10 seconds.
+    pub async fn connect(dsn: &Dsn) -> Result<Self, ServerError> {
+        let config = config(dsn);
+        let connector = tls::connector(dsn).map_err(|source| ServerError::TlsSetup {
+            server: dsn.to_string(),
+            source,
+        })?;
+        let (client, connection) = tokio::time::timeout(CONNECT, config.connect(connector))
+            .await
+            .map_err(|_| ServerError::Timeout {
+                server: dsn.to_string(),
+                seconds: CONNECT.as_secs(),
+            })?
+            .map_err(|error| ServerError::of_connecting(error, dsn))?;
+        let connection = tokio::spawn(async move {
+            // Who waits for an answer is told that the connection ended; this is the reason, for the log.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection ended");
+            }
+        });
+        Ok(Self {
+            client,
+            connection,
+            dsn: dsn.clone(),
+        })
+    }
+
+    /// The connection itself.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What a dump of this database will meet: three questions.
+    pub async fn facts(&self) -> Result<Facts, ServerError> {
+        Facts::ask(self).await
+    }
+
+    /// The version of Keycloak's schema, which a restored database must meet the same version of Keycloak with. None when there is no
+    /// such table in `schema` (or in any), or this role may not read it.
+    pub async fn keycloak_schema_version(
+        &self,
+        schema: Option<&str>,
+    ) -> Result<Option<String>, ServerError> {
+        let wanted = schema.map_or_else(
+            || "true".to_owned(),
+            |name| format!("n.nspname = {}", literal(name)),
+        );
+        let tables = self
+            .rows(&format!(
+                "SELECT pg_catalog.quote_ident(n.nspname) || '.migration_model'
+                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                 WHERE c.relname = 'migration_model' AND c.relkind = 'r' AND {wanted}
+                   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+                 ORDER BY n.nspname <> 'public', n.nspname LIMIT 1"
+            ))
+            .await?;
+        let Some(table) = tables.first().and_then(|row| row.get(0)) else {
+            return Ok(None);
+        };
+        let versions = self
+            .rows(&format!(
+                "SELECT version FROM {table} WHERE version IS NOT NULL ORDER BY update_time DESC LIMIT 1"
+            ))
+            .await?;
+        Ok(versions
+            .first()
+            .and_then(|row| row.get(0))
+            .map(str::to_owned))
+    }
+
+    async fn rows(&self, query: &str) -> Result<Vec<SimpleQueryRow>, ServerError> {
+        let messages = tokio::time::timeout(ANSWER, self.client.simple_query(query))
+            .await
+            .map_err(|_| ServerError::Timeout {
+                server: self.dsn.to_string(),
+                seconds: ANSWER.as_secs(),
+            })?
+            .map_err(|error| ServerError::of_asking(error, &self.dsn))?;
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            })
+            .collect())
+    }
+}
+
+fn config(dsn: &Dsn) -> Config {
+    let mut config = Config::new();
+    config
+        // A path is a socket's directory to it.
+        .host(&dsn.host)
+        .port(dsn.port)
+        .user(&dsn.user)
+        .dbname(&dsn.database)
+        .application_name("backupd")
+        .connect_timeout(CONNECT)
+        .ssl_mode(match dsn.ssl_mode {
+            SslMode::Disable => WireSslMode::Disable,
+            SslMode::Prefer => WireSslMode::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => WireSslMode::Require,
+        });
+    if dsn.is_socket() {
+        // libpq, too, never encrypts what stays in the machine.
+        config.ssl_mode(WireSslMode::Disable);
+    }
+    if dsn.requires_channel_binding() {
+        config.channel_binding(ChannelBinding::Require);
+    }
+    if let Some(password) = dsn.password() {
+        config.password(password.reveal());
+    }
+    if let Some(options) = dsn.options() {
+        config.options(options);
+    }
+    config
+}
+
+/// An SQL string. Strings are standard-conforming in every server that pg_dump of our time reads, unless someone turned that off;
+/// doubled backslashes in an `E''` string hold either way.
+fn literal(text: &str) -> String {
+    format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}

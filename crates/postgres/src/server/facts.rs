@@ -1,0 +1,356 @@
+//! What a dump of a database will meet, and what makes a complete one impossible. `pg_dump` exits with 0 and leaves things out in some
+//! of these cases, so they are asked for before.
+
+use serde::Serialize;
+use tokio_postgres::SimpleQueryRow;
+
+use super::{Server, ServerError};
+
+/// Relations that are named; the rest is counted.
+const NAMED: usize = 20;
+/// Superusers that are named.
+const SUPERUSERS: usize = 5;
+/// Supabase's pooler, and Supavisor, serve transaction mode here.
+const TRANSACTION_POOLER_PORT: u16 = 6543;
+
+/// What a connection tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, none a state"
+)]
+pub struct Facts {
+    /// As `SHOW server_version` begins: `15.18`.
+    pub server_version: String,
+    /// 150018 for 15.18.
+    pub version_num: u32,
+    /// Decides which tools can dump it.
+    pub major: u32,
+    /// The role that is connected.
+    pub user: String,
+    /// Whether it is a superuser.
+    pub superuser: bool,
+    /// Whether row security does not bind it.
+    pub bypass_rls: bool,
+    /// Size on the server's disk.
+    pub database_bytes: u64,
+    /// Tables besides the system's, partitioned ones and their partitions counted each.
+    pub tables: u64,
+    /// Large objects.
+    pub large_objects: u64,
+    /// Large objects this role may not read: pg_dump fails on the first.
+    pub unreadable_large_objects: u64,
+    /// User mappings of foreign servers whose options this role cannot see: pg_dump leaves the options out and exits with 0.
+    pub hidden_user_mappings: u64,
+    /// Subscriptions that pg_dump leaves out because the role is no superuser.
+    pub hidden_subscriptions: u64,
+    /// Tables and sequences this role may not SELECT, at most 20, as `schema.name`.
+    pub unreadable: Vec<String>,
+    /// All of them.
+    pub unreadable_total: u64,
+    /// Tables on which row security binds this role: pg_dump fails on the first.
+    pub rls_tables: u64,
+    /// Superusers that may log in, at most 5.
+    pub superusers: Vec<String>,
+    /// Whether password hashes (`pg_authid`) can be read.
+    pub can_read_passwords: bool,
+    /// Whether it is a standby.
+    pub in_recovery: bool,
+    /// Owner of the database.
+    pub database_owner: String,
+    /// Its encoding, `UTF8`.
+    pub encoding: String,
+    /// Its collation.
+    pub collate: String,
+    /// Whether the connection seems to go through a pooler that gives each transaction another session.
+    pub transaction_pooler: bool,
+    /// Whether the server checks its pages.
+    pub data_checksums: bool,
+}
+
+/// One row of plain facts. Names are qualified: the role's `search_path` is its own business.
+const SCALARS: &str = "
+SELECT pg_catalog.pg_backend_pid(),
+  pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1),
+  pg_catalog.current_setting('server_version_num'),
+  r.rolname, r.rolsuper, r.rolbypassrls,
+  pg_catalog.pg_database_size(d.oid),
+  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata),
+  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata l
+   WHERE NOT r.rolsuper AND NOT pg_catalog.pg_has_role(l.lomowner, 'USAGE')
+     AND NOT EXISTS (SELECT FROM pg_catalog.aclexplode(l.lomacl) a
+       WHERE a.privilege_type = 'SELECT' AND (a.grantee = 0 OR pg_catalog.pg_has_role(a.grantee, 'USAGE')))),
+  (SELECT pg_catalog.count(*) FROM pg_catalog.pg_user_mappings u JOIN pg_catalog.pg_foreign_server s ON s.oid = u.srvid
+   WHERE u.umoptions IS NULL AND NOT r.rolsuper
+     AND NOT (u.umuser = r.oid AND pg_catalog.has_server_privilege(s.oid, 'USAGE'))
+     AND NOT (u.umuser = 0 AND pg_catalog.pg_has_role(s.srvowner, 'USAGE'))),
+  (SELECT pg_catalog.count(s.subdbid) FROM pg_catalog.pg_subscription s WHERE s.subdbid = d.oid AND NOT r.rolsuper),
+  pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT'),
+  pg_catalog.pg_is_in_recovery(),
+  pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate,
+  pg_catalog.current_setting('data_checksums') = 'on',
+  (SELECT pg_catalog.string_agg(s.rolname, E'\\n' ORDER BY s.rolname) FROM pg_catalog.pg_roles s
+   WHERE s.rolsuper AND s.rolcanlogin)
+FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
+WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user";
+
+/// The relations whose data pg_dump reads: not temporary ones, and of extensions' relations only those that extensions registered
+/// (`pg_extension.extconfig`, which is how the jobs of pg_cron are dumped). A dropped table's privilege is null.
+const RELATIONS: &str = "
+WITH dumped AS (
+  SELECT c.oid, c.relkind, pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname) AS name,
+    pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AS readable,
+    c.relrowsecurity AND pg_catalog.row_security_active(c.oid) AS bound
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
+    AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE E'pg\\\\_%'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x JOIN pg_catalog.pg_extension e ON e.oid = x.refobjid
+      WHERE x.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND x.objid = c.oid
+        AND x.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND x.deptype = 'e'
+        AND NOT c.oid = ANY (COALESCE(e.extconfig, '{}'))))
+SELECT pg_catalog.pg_backend_pid(),
+  (SELECT pg_catalog.count(*) FROM dumped WHERE relkind <> 'S'),
+  (SELECT pg_catalog.count(*) FROM dumped WHERE relkind <> 'S' AND bound),
+  (SELECT pg_catalog.count(*) FROM dumped WHERE NOT readable),
+  (SELECT pg_catalog.string_agg(name, E'\\x01' ORDER BY name)
+   FROM (SELECT name FROM dumped WHERE NOT readable ORDER BY name LIMIT 20) some)";
+
+const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
+
+/// Reads the columns of a row in their order.
+struct Columns<'a> {
+    row: &'a SimpleQueryRow,
+    next: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn text(&mut self) -> &'a str {
+        self.next += 1;
+        self.row
+            .try_get(self.next - 1)
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+    }
+
+    fn number(&mut self) -> u64 {
+        self.text().parse().unwrap_or_default()
+    }
+
+    fn truth(&mut self) -> bool {
+        self.text() == "t"
+    }
+
+    fn list(&mut self, separator: char, most: usize) -> Vec<String> {
+        let parts = self.text().split(separator).filter(|part| !part.is_empty());
+        parts.take(most).map(str::to_owned).collect()
+    }
+}
+
+impl Facts {
+    pub(super) async fn ask(server: &Server) -> Result<Self, ServerError> {
+        let scalars = server.rows(SCALARS).await?;
+        let relations = server.rows(RELATIONS).await?;
+        let backend = server.rows(BACKEND).await?;
+        let (Some(scalars), Some(relations)) = (scalars.first(), relations.first()) else {
+            return Err(ServerError::Query {
+                server: server.dsn.to_string(),
+                reason: "it told nothing about its own database and role".to_owned(),
+            });
+        };
+        let mut scalar = Columns {
+            row: scalars,
+            next: 0,
+        };
+        let mut relation = Columns {
+            row: relations,
+            next: 0,
+        };
+        let first_backend = scalar.text();
+        let backends = [
+            Some(relation.text()),
+            backend.first().and_then(|row| row.get(0)),
+        ];
+        let wanders = backends
+            .iter()
+            .any(|backend| *backend != Some(first_backend));
+        let server_version = scalar.text().to_owned();
+        let version_num = u32::try_from(scalar.number()).unwrap_or_default();
+        Ok(Self {
+            server_version,
+            version_num,
+            major: version_num / 10_000,
+            user: scalar.text().to_owned(),
+            superuser: scalar.truth(),
+            bypass_rls: scalar.truth(),
+            database_bytes: scalar.number(),
+            large_objects: scalar.number(),
+            unreadable_large_objects: scalar.number(),
+            hidden_user_mappings: scalar.number(),
+            hidden_subscriptions: scalar.number(),
+            can_read_passwords: scalar.truth(),
+            in_recovery: scalar.truth(),
+            database_owner: scalar.text().to_owned(),
+            encoding: scalar.text().to_owned(),
+            collate: scalar.text().to_owned(),
+            data_checksums: scalar.truth(),
+            superusers: scalar.list('\n', SUPERUSERS),
+            tables: relation.number(),
+            rls_tables: relation.number(),
+            unreadable_total: relation.number(),
+            unreadable: relation.list('\x01', NAMED),
+            transaction_pooler: wanders || server.dsn.port == TRANSACTION_POOLER_PORT,
+        })
+    }
+
+    /// What makes a complete dump impossible, a sentence each.
+    pub fn obstacles(&self, tools_major: u32) -> Vec<String> {
+        let mut found = Vec::new();
+        let user = &self.user;
+        let able = self.who_can();
+        if self.major > tools_major {
+            found.push(format!(
+                "the server is PostgreSQL {}, newer than the client programs ({tools_major}), which refuse it: install \
+                 postgresql-client-{} or newer",
+                self.server_version, self.major
+            ));
+        }
+        if self.unreadable_total > 0 {
+            let named = self.unreadable.join(", ");
+            let more = self
+                .unreadable_total
+                .saturating_sub(self.unreadable.len() as u64);
+            let rest = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            found.push(format!("role {user} may not read {named}{rest}: {able}"));
+        }
+        if self.rls_tables > 0 {
+            found.push(format!(
+                "row security binds role {user} on {} tables, and pg_dump refuses to dump a part of their rows: {able}",
+                self.rls_tables
+            ));
+        }
+        if self.unreadable_large_objects > 0 {
+            found.push(format!(
+                "role {user} may not read {} of {} large objects: {able}",
+                self.unreadable_large_objects, self.large_objects
+            ));
+        }
+        if self.hidden_user_mappings > 0 {
+            found.push(format!(
+                "role {user} cannot see the options of {} user mappings of foreign servers, and a dump would lose them silently: {able}",
+                self.hidden_user_mappings
+            ));
+        }
+        if self.hidden_subscriptions > 0 {
+            found.push(format!(
+                "role {user} is no superuser, and a dump would lose {} subscriptions silently: {able}",
+                self.hidden_subscriptions
+            ));
+        }
+        found
+    }
+
+    /// What is worth knowing and stops nothing, a sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.transaction_pooler {
+            found.push(
+                "the connection seems to go through a transaction pooler, through which pg_dump is unsafe: set SESSION_DATABASE_URL to \
+                 the server itself, or to a session-mode port"
+                    .to_owned(),
+            );
+        }
+        if self.in_recovery {
+            found.push(
+                "the server is a standby: long dumps may be cancelled by replay (max_standby_streaming_delay), and the newest \
+                 transactions may be missing"
+                    .to_owned(),
+            );
+        }
+        if !self.can_read_passwords {
+            found.push(format!(
+                "role {} may not read password hashes, so roles are kept without their passwords: {}",
+                self.user,
+                self.who_can()
+            ));
+        }
+        found
+    }
+
+    fn who_can(&self) -> String {
+        match self.superusers.as_slice() {
+            [] => "connect as a superuser".to_owned(),
+            [one] => format!("connect as {one}, who is superuser"),
+            several => format!("connect as a superuser ({})", several.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_a_superuser() -> Facts {
+        Facts {
+            server_version: "15.8".to_owned(),
+            version_num: 150_008,
+            major: 15,
+            user: "supabase_admin".to_owned(),
+            superuser: true,
+            bypass_rls: true,
+            database_bytes: 1,
+            tables: 3,
+            large_objects: 2,
+            unreadable_large_objects: 0,
+            hidden_user_mappings: 0,
+            hidden_subscriptions: 0,
+            unreadable: Vec::new(),
+            unreadable_total: 0,
+            rls_tables: 0,
+            superusers: vec!["supabase_admin".to_owned()],
+            can_read_passwords: true,
+            in_recovery: false,
+            database_owner: "postgres".to_owned(),
+            encoding: "UTF8".to_owned(),
+            collate: "C".to_owned(),
+            transaction_pooler: false,
+            data_checksums: false,
+        }
+    }
+
+    #[test]
+    fn a_superuser_meets_no_obstacle_unless_the_server_is_newer() {
+        let facts = of_a_superuser();
+        assert!(facts.obstacles(15).is_empty() && facts.obstacles(17).is_empty());
+        assert!(facts.warnings().is_empty());
+        let newer = facts.obstacles(14);
+        assert!(newer[0].contains("PostgreSQL 15.8, newer than the client programs (14)"));
+    }
+
+    #[test]
+    fn every_obstacle_names_the_role_that_can() {
+        let facts = Facts {
+            user: "app".to_owned(),
+            unreadable: vec!["auth.users".to_owned()],
+            unreadable_total: 3,
+            rls_tables: 1,
+            unreadable_large_objects: 1,
+            hidden_user_mappings: 1,
+            hidden_subscriptions: 1,
+            ..of_a_superuser()
+        };
+        let obstacles = facts.obstacles(17);
+        assert_eq!(obstacles.len(), 5);
+        for obstacle in &obstacles {
+            assert!(
+                obstacle.contains("role app") && obstacle.contains("supabase_admin"),
+                "{obstacle}"
+            );
+        }
+        assert!(obstacles[0].contains("auth.users and 2 more"));
+    }
+}
