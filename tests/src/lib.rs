@@ -3,9 +3,13 @@
 //! Knows how to build and look at a stack, not what backupd should do with it: that is said by the scenarios in `tests/tests/`.
 //! Everything here panics when it cannot work: a fixture that fails is a failed test, and the message is what its reader needs.
 
-// Fixtures are test code in a library's clothes.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "fixtures are test code in a library's clothes"
+)]
 
+pub mod backupd;
+pub mod host;
 pub mod server;
 pub mod stack;
 pub mod storage;

@@ -4,11 +4,12 @@
 //! The objects are listed once, in `fixtures/objects.sql`, which fills `storage.objects` too; contents are computed from the object's
 //! key, so that rows and files agree in size and md5 without any file being kept in the repository.
 
-use std::fs::{self, File, FileTimes};
+use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 const OBJECTS_SQL: &str = include_str!("../fixtures/objects.sql");
 
@@ -86,9 +87,11 @@ fn object(line: &str) -> Object {
     }
 }
 
-/// Makes the tree at `root` (created, must be empty): every object of [`objects`], and what else is found in such trees.
+/// Makes the tree at `root` (created, must be empty): every object of [`objects`], and what else is found in such trees. Two calls make
+/// equal trees, down to the nanoseconds.
 pub fn build(root: &Path) {
-    for (index, object) in objects().iter().enumerate() {
+    let objects = objects();
+    for object in &objects {
         let path = root.join(object.path());
         write(&path, &object.content());
         if let Some(mimetype) = &object.mimetype {
@@ -98,12 +101,19 @@ pub fn build(root: &Path) {
             let value = cache_control.as_bytes();
             set_xattr(&path, "user.supabase.cache-control", value);
         }
-        // Sub-second and different: an etag may be made from it.
-        let nanoseconds = 123_456_789 + 1_000 * u32::try_from(index).unwrap();
-        set_mtime(&path, Duration::new(1_772_366_400, nanoseconds));
     }
-    build_extras(&root.join(PREFIX));
-    date_directories(root);
+    let stub = root.join(PREFIX);
+    build_extras(&stub);
+    date_all(root);
+    for (index, object) in (0_i64..).zip(&objects) {
+        // Sub-second and different: an etag may be made from it.
+        set_mtime(
+            &root.join(object.path()),
+            1_772_366_400 + index,
+            123_456_789 + 1_000 * index,
+        );
+    }
+    set_mtime(&stub.join("documents/before 1970"), -86_400, 750_000_000);
 }
 
 /// Files that have no row: leftovers and what the service keeps for itself, and kinds of file that an archive gets wrong easily.
@@ -143,10 +153,7 @@ fn build_extras(stub: &Path) {
     );
     let latin1 = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"caf\xe9\nnewline");
     write(&stub.join("documents").join(latin1), b"latin-1");
-    let old = stub.join("documents/before 1970");
-    write(&old, b"old");
-    let moment = SystemTime::UNIX_EPOCH - Duration::from_millis(86_400_250);
-    set_times(&old, moment);
+    write(&stub.join("documents/before 1970"), b"old");
 }
 
 /// `files` more objects under bucket `bulk` of `bytes` in all, about 60 % of the bytes incompressible: something to measure on.
@@ -155,7 +162,7 @@ pub fn build_bulk(root: &Path, files: usize, bytes: usize) {
     for index in 0..files {
         let name = format!("folder-{:03}/file {index:06}", index % 400);
         // Sizes between half and three halves of the mean.
-        let size = each / 2 + mix(index as u64) as usize % each.max(1);
+        let size = each / 2 + usize::try_from(mix(index as u64) >> 32).unwrap() % each.max(1);
         let object = Object {
             bucket: "bulk".to_owned(),
             name,
@@ -199,24 +206,28 @@ fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     });
 }
 
-fn set_mtime(path: &Path, since_epoch: Duration) {
-    set_times(path, SystemTime::UNIX_EPOCH + since_epoch);
-}
-
-fn set_times(path: &Path, moment: SystemTime) {
-    File::open(path)
-        .and_then(|file| file.set_times(FileTimes::new().set_modified(moment)))
+/// Of the entry itself, symbolic links too.
+fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
+    let moment = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: moment,
+        last_modification: moment,
+    };
+    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// Directories get a fixed mtime after all their entries are there.
-fn date_directories(directory: &Path) {
-    for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
-        if entry.file_type().unwrap().is_dir() {
-            date_directories(&entry.path());
+/// Gives every entry a fixed mtime; a directory after its entries, whose making changes it.
+fn date_all(path: &Path) {
+    if path.symlink_metadata().unwrap().is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            date_all(&entry.unwrap().path());
         }
     }
-    set_mtime(directory, Duration::new(1_772_400_000, 987_654_321));
+    set_mtime(path, 1_772_400_000, 987_654_321);
 }
 
 /// Bytes that do not compress, the same for the same key.
@@ -242,7 +253,7 @@ fn prose(key: &str, bytes: usize) -> Vec<u8> {
         let random = mix(seed.wrapping_add(index));
         content.extend_from_slice(WORDS[(random % 16) as usize].as_bytes());
         content.push(b' ');
-        if random % 97 == 0 {
+        if random.is_multiple_of(97) {
             content.extend_from_slice(format!("{:x} ", random >> 40).as_bytes());
         }
         index += 1;

@@ -6,10 +6,8 @@ use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use crate::server::{
-    ADMIN, KEYCLOAK_PASSWORD, Options, PASSWORD, PgServer, as_server, bindir, command,
-    give_to_server,
-};
+use crate::host::{as_server, bindir, command, give_to_server};
+use crate::server::{ADMIN, KEYCLOAK_PASSWORD, Options, PASSWORD, PgServer};
 
 const SUPABASE_SQL: &str = include_str!("../fixtures/supabase.sql");
 const OBJECTS_SQL: &str = include_str!("../fixtures/objects.sql");

@@ -14,6 +14,7 @@ pub use facts::Facts;
 
 use crate::dsn::{Dsn, SslMode};
 use crate::tls;
+pub use crate::tls::TlsSetupError;
 
 /// Time to reach a server and log in. A server that starts up answers at once that it does; one that does not answer is not there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ impl Server {
                 server: dsn.to_string(),
                 seconds: CONNECT.as_secs(),
             })?
-            .map_err(|error| ServerError::of_connecting(error, dsn))?;
+            .map_err(|error| ServerError::of_connecting(&error, dsn))?;
         let connection = tokio::spawn(async move {
             // Who waits for an answer is told that the connection ended; this is the reason, for the log.
             if let Err(error) = connection.await {
@@ -111,7 +112,7 @@ impl Server {
                 server: self.dsn.to_string(),
                 seconds: ANSWER.as_secs(),
             })?
-            .map_err(|error| ServerError::of_asking(error, &self.dsn))?;
+            .map_err(|error| ServerError::of_asking(&error, &self.dsn))?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {

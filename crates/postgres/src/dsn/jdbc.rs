@@ -12,14 +12,15 @@ pub(super) fn parse(rest: &str) -> Result<Dsn, DsnError> {
         .strip_prefix("postgresql:")
         .ok_or(DsnError::Scheme(FORM))?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // An @ is the end of credentials, which may have been cut at the wrong place; only as a value of theirs may one stand.
+    if place.contains('@') {
+        return Err(DsnError::JdbcCredentials);
+    }
     // Without slashes only the database is said, and it is on this machine.
     let (server, database) = match place.strip_prefix("//") {
         Some(place) => place.split_once('/').unwrap_or((place, "")),
         None => ("", place.trim_start_matches('/')),
     };
-    if server.contains('@') {
-        return Err(DsnError::JdbcCredentials);
-    }
     let (host, port) = uri::split_place(server)?;
     let mut dsn = Dsn {
         host: if host.is_empty() {
@@ -41,6 +42,9 @@ pub(super) fn parse(rest: &str) -> Result<Dsn, DsnError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         // A name without a value is an empty value.
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if pair.contains('@') && !matches!(name, "user" | "password") {
+            return Err(DsnError::JdbcCredentials);
+        }
         // pgjdbc reads values by java.net.URLDecoder, to which + is a space.
         let value = uri::decode(&value.replace('+', " "), "a parameter")?;
         set(&mut dsn, &mut ssl, name, value)?;

@@ -64,9 +64,9 @@ impl ServerError {
         )
     }
 
-    pub(super) fn of_connecting(error: Error, dsn: &Dsn) -> Self {
+    pub(super) fn of_connecting(error: &Error, dsn: &Dsn) -> Self {
         let server = dsn.to_string();
-        let reason = words(&error);
+        let reason = words(error);
         if let Some(told) = error.as_db_error() {
             return match *told.code() {
                 SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
@@ -92,9 +92,9 @@ impl ServerError {
         Self::Unreachable { server, reason }
     }
 
-    pub(super) fn of_asking(error: Error, dsn: &Dsn) -> Self {
+    pub(super) fn of_asking(error: &Error, dsn: &Dsn) -> Self {
         let server = dsn.to_string();
-        let reason = words(&error);
+        let reason = words(error);
         match error.code() {
             Some(code) => Self::of_code(code, server, reason),
             None => Self::Unreachable { server, reason },

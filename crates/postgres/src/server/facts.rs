@@ -113,7 +113,7 @@ SELECT pg_catalog.pg_backend_pid(),
   (SELECT pg_catalog.count(*) FROM dumped WHERE relkind <> 'S' AND bound),
   (SELECT pg_catalog.count(*) FROM dumped WHERE NOT readable),
   (SELECT pg_catalog.string_agg(name, E'\\x01' ORDER BY name)
-   FROM (SELECT name FROM dumped WHERE NOT readable ORDER BY name LIMIT 20) some)";
+   FROM (SELECT name FROM dumped WHERE NOT readable ORDER BY name LIMIT 20) AS first)";
 
 const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
 

@@ -1,0 +1,525 @@
+//! The crate against a real server.
+
+mod private;
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use postgres::dsn::Dsn;
+use postgres::dump::{DumpError, DumpFormat, DumpRequest, Dumped, dump};
+use postgres::restore::{custom_inventory, custom_list};
+use postgres::roles::dump_roles;
+use postgres::server::{Server, ServerError};
+use postgres::tools::Tools;
+use private::{PASSWORD, PrivateServer, server};
+use stream::artifact::{Compression, Encoding, Meter};
+use stream::read::ArtifactReader;
+use tokio_util::sync::CancellationToken;
+
+const GZIP: Compression = Compression::Gzip { level: 4 };
+
+/// Names, values and objects that a dump must bring over whole.
+const SCHEMA: [&str; 3] = [
+    r#"CREATE SCHEMA auth; CREATE SCHEMA "My ""Schema";
+    CREATE TABLE auth.users (id int PRIMARY KEY, name text);
+    INSERT INTO auth.users SELECT i, 'it''s $$ ' || E'\\.\n\t' || i FROM generate_series(1, 1000) i;
+    CREATE TABLE "My ""Schema"."tä.ble (x) FROM stdin;" ("a""b" text, "new
+line" bytea);
+    INSERT INTO "My ""Schema"."tä.ble (x) FROM stdin;" VALUES ('\.', '\x00ff0a');
+    CREATE TABLE public.none (); INSERT INTO public.none DEFAULT VALUES; INSERT INTO public.none DEFAULT VALUES;
+    CREATE TABLE public.empty (id int);
+    CREATE TABLE public.parts (id int, made int GENERATED ALWAYS AS (id * 2) STORED) PARTITION BY RANGE (id);
+    CREATE TABLE public.part_1 PARTITION OF public.parts FOR VALUES FROM (0) TO (10);
+    INSERT INTO public.parts VALUES (1), (2), (3);
+    COMMENT ON TABLE public.empty IS 'COPY public.fake (id) FROM stdin;
+1
+\.
+';"#,
+    r#"CREATE FUNCTION public.f() RETURNS void LANGUAGE plpgsql AS $_$
+begin
+  execute $$
+COPY public.fake (id) FROM stdin;
+1
+\.
+$$;
+end $_$;
+    CREATE FUNCTION public.g(integer) RETURNS integer LANGUAGE sql BEGIN ATOMIC; SELECT $1 - (-1); SELECT $1; END;"#,
+    "SELECT lo_from_bytea(0, '\\x2d2d0a5c2e0a')",
+];
+
+async fn sample(server: &PrivateServer, name: &str) {
+    server
+        .sql(
+            "postgres",
+            &[&format!("CREATE DATABASE {name} TEMPLATE template0")],
+        )
+        .await;
+    server.sql(name, &SCHEMA).await;
+}
+
+async fn tools() -> Tools {
+    Tools::find(None, &[], &CancellationToken::new())
+        .await
+        .unwrap()
+}
+
+fn request<'a>(
+    tools: &'a Tools,
+    dsn: &'a Dsn,
+    dir: &'a Path,
+    format: DumpFormat,
+    compression: Compression,
+) -> DumpRequest<'a> {
+    DumpRequest {
+        tools,
+        dsn,
+        format,
+        encoding: Encoding {
+            compression,
+            threads: 2,
+        },
+        dir,
+        file: "artifact",
+        meter: Arc::new(Meter::default()),
+    }
+}
+
+fn decoded(dir: &Path) -> String {
+    let mut reader = ArtifactReader::open(&dir.join("artifact"), GZIP, Arc::default()).unwrap();
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn both_formats_tell_the_same_rows_and_plain_loads_whole() {
+    let (server, tools) = (server(), tools().await);
+    sample(&server, "whole").await;
+    let dsn = server.dsn("whole");
+    let dir = tempfile::tempdir().unwrap();
+    let cancel = CancellationToken::new();
+    let plain = request(&tools, &dsn, dir.path(), DumpFormat::Plain, GZIP);
+    let Dumped { written, tables } = dump(plain, &cancel).await.unwrap();
+    let told: Vec<(String, u64)> = tables
+        .clone()
+        .unwrap()
+        .into_iter()
+        .map(|table| (table.table, table.rows))
+        .collect();
+    let expected = [
+        ("\"My \"\"Schema\".\"tä.ble (x) FROM stdin;\"", 1),
+        ("auth.users", 1000),
+        ("public.\"none\"", 2),
+        ("public.empty", 0),
+        ("public.part_1", 3),
+    ];
+    assert_eq!(told, expected.map(|(table, rows)| (table.to_owned(), rows)));
+    let text = decoded(dir.path());
+    assert_eq!(written.raw_bytes, text.len() as u64);
+
+    server
+        .sql("postgres", &["CREATE DATABASE again TEMPLATE template0"])
+        .await;
+    let sql = dir.path().join("sql");
+    fs::write(&sql, &text).unwrap();
+    assert_eq!(server.psql("again", &sql), "");
+    let again = server.dsn("again");
+    let twice = tempfile::tempdir().unwrap();
+    let second = dump(
+        request(&tools, &again, twice.path(), DumpFormat::Plain, GZIP),
+        &cancel,
+    )
+    .await
+    .unwrap();
+    assert_eq!(second.tables, tables);
+
+    let custom = tempfile::tempdir().unwrap();
+    let dumped = dump(
+        request(&tools, &dsn, custom.path(), DumpFormat::Custom, GZIP),
+        &cancel,
+    )
+    .await
+    .unwrap();
+    assert_eq!(dumped.tables, None);
+    let file = custom.path().join("artifact");
+    assert!(custom_list(&tools, &file, &cancel).await.unwrap() > 10);
+    assert_eq!(
+        Some(custom_inventory(&tools, &file, &cancel).await.unwrap()),
+        tables
+    );
+    File::options()
+        .write(true)
+        .open(&file)
+        .unwrap()
+        .set_len(dumped.written.bytes - 100)
+        .unwrap();
+    custom_inventory(&tools, &file, &cancel).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn roles_bring_back_the_databases_own_properties_and_create_no_database() {
+    const SETTINGS: &str = "SELECT format('%s %s', coalesce(r.rolname, '-'), s.setconfig) FROM pg_db_role_setting s
+        JOIN pg_database d ON d.oid = s.setdatabase AND d.datname = 'the db=\"x' LEFT JOIN pg_roles r ON r.oid = s.setrole ORDER BY 1";
+    const OWNER: &str = "SELECT format('%s %s %s', pg_get_userbyid(datdba), datacl, shobj_description(oid, 'pg_database'))
+        FROM pg_database WHERE datname = 'the db=\"x'";
+    let (server, tools) = (server(), tools().await);
+    let create = "CREATE DATABASE \"the db=\"\"x\" TEMPLATE template0";
+    server.sql("postgres", &["CREATE ROLE \"db owner\" LOGIN PASSWORD 'x'; CREATE ROLE api NOLOGIN; GRANT api TO \"db owner\";
+        ALTER ROLE api SET statement_timeout = '3s'", create, "
+        ALTER DATABASE \"the db=\"\"x\" OWNER TO \"db owner\";
+        ALTER DATABASE \"the db=\"\"x\" SET \"app.settings.jwt_secret\" TO 'it''s
+\\connect postgres
+CREATE DATABASE trap;
+';
+        ALTER DATABASE \"the db=\"\"x\" SET search_path TO auth, \"$user\", public;
+        ALTER ROLE api IN DATABASE \"the db=\"\"x\" SET search_path TO auth, public;
+        GRANT CONNECT ON DATABASE \"the db=\"\"x\" TO api; REVOKE TEMPORARY ON DATABASE \"the db=\"\"x\" FROM PUBLIC;
+        COMMENT ON DATABASE \"the db=\"\"x\" IS 'it''s mine'"]).await;
+    let dsn = server.dsn("the%20db%3D%22x");
+    let facts = Server::connect(&dsn).await.unwrap().facts().await.unwrap();
+    let before = (
+        server.ask("postgres", SETTINGS).await,
+        server.ask("postgres", OWNER).await,
+    );
+    assert!(
+        before.0.contains("jwt_secret") && before.0.contains("api {") && before.1.contains("mine"),
+        "{before:?}"
+    );
+
+    let dir = tempfile::tempdir().unwrap();
+    let dumped = dump_roles(
+        request(&tools, &dsn, dir.path(), DumpFormat::Plain, GZIP),
+        &facts,
+        &CancellationToken::new(),
+    )
+    .await
+    .unwrap();
+    assert!(dumped.passwords_included);
+    assert_eq!(names(dir.path()), ["artifact"], "nothing temporary is left");
+    let text = decoded(dir.path());
+    assert!(
+        text.contains("SCRAM-SHA-256$") && text.contains("\n-- CREATE DATABASE "),
+        "{text}"
+    );
+    assert!(!text.contains(PASSWORD));
+    assert!(text.ends_with("-- PostgreSQL database cluster dump complete\n--\n"));
+    let sql = dir.path().join("sql");
+    fs::write(&sql, &text).unwrap();
+
+    server
+        .sql(
+            "postgres",
+            &[
+                "DROP DATABASE \"the db=\"\"x\"",
+                "DROP ROLE \"db owner\", api",
+            ],
+        )
+        .await;
+    let complaints = server.psql("postgres", &sql);
+    assert!(complaints.contains("does not exist"), "{complaints}");
+    assert_eq!(
+        server.ask("postgres", OWNER).await,
+        "",
+        "the database is not created"
+    );
+    server
+        .sql("postgres", &["DROP ROLE \"db owner\", api", create])
+        .await;
+    let complaints = server.psql("postgres", &sql);
+    let after = (
+        server.ask("postgres", SETTINGS).await,
+        server.ask("postgres", OWNER).await,
+    );
+    assert_eq!(after, before, "{complaints}");
+    assert!(
+        complaints
+            .lines()
+            .all(|line| line.contains("already exists")),
+        "{complaints}"
+    );
+}
+
+#[tokio::test]
+async fn what_keeps_a_role_from_a_whole_dump_is_found_before_and_fails_the_dump() {
+    let (server, tools) = (server(), tools().await);
+    sample(&server, "guarded").await;
+    server
+        .sql(
+            "guarded",
+            &[
+                "CREATE ROLE weak LOGIN PASSWORD 'w3ak-pass'; GRANT pg_read_all_data TO weak;
+        CREATE TABLE auth.secret (id int); ALTER TABLE auth.secret ENABLE ROW LEVEL SECURITY;
+        CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w;
+        CREATE USER MAPPING FOR supabase_admin SERVER s OPTIONS (password 'far')",
+            ],
+        )
+        .await;
+    let dsn = server.dsn_of("weak:w3ak-pass", "guarded");
+    let facts = Server::connect(&dsn).await.unwrap().facts().await.unwrap();
+    assert_eq!(
+        (
+            facts.superuser,
+            facts.rls_tables,
+            facts.unreadable_large_objects,
+            facts.hidden_user_mappings,
+            facts.unreadable_total
+        ),
+        (false, 1, 1, 1, 0)
+    );
+    assert!(!facts.can_read_passwords);
+    assert_eq!(facts.obstacles(tools.version.major).len(), 3);
+    server
+        .sql("guarded", &["REVOKE pg_read_all_data FROM weak"])
+        .await;
+    let facts = Server::connect(&dsn).await.unwrap().facts().await.unwrap();
+    assert_eq!(
+        facts.unreadable[0],
+        "\"My \"\"Schema\".\"tä.ble (x) FROM stdin;\""
+    );
+    assert!(facts.obstacles(tools.version.major)[0].contains("supabase_admin"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let cancel = CancellationToken::new();
+    let error = dump(
+        request(&tools, &dsn, dir.path(), DumpFormat::Plain, GZIP),
+        &cancel,
+    )
+    .await
+    .unwrap_err();
+    assert_eq!(error.exit_code(), Some(1));
+    assert!(error.to_string().contains("permission denied"), "{error}");
+    assert!(names(dir.path()).is_empty(), "no broken file is left");
+
+    let roles = dump_roles(
+        request(&tools, &dsn, dir.path(), DumpFormat::Plain, GZIP),
+        &facts,
+        &cancel,
+    )
+    .await
+    .unwrap();
+    assert!(!roles.passwords_included);
+    let text = decoded(dir.path());
+    assert!(
+        text.contains("CREATE ROLE weak")
+            && text.contains("WITHOUT passwords")
+            && !text.contains("SCRAM")
+    );
+
+    let admin = server.dsn("guarded");
+    let facts = Server::connect(&admin)
+        .await
+        .unwrap()
+        .facts()
+        .await
+        .unwrap();
+    assert!(facts.obstacles(tools.version.major).is_empty() && facts.warnings().is_empty());
+    assert_eq!(
+        (facts.large_objects, facts.tables, facts.superusers),
+        (1, 7, vec!["supabase_admin".to_owned()])
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_dump_leaves_nothing() {
+    let (server, tools) = (server(), tools().await);
+    let dsn = server.dsn("postgres");
+    let dir = tempfile::tempdir().unwrap();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let error = dump(
+        request(&tools, &dsn, dir.path(), DumpFormat::Plain, GZIP),
+        &cancel,
+    )
+    .await
+    .unwrap_err();
+    assert!(matches!(error, DumpError::Child(_)), "{error}");
+    assert!(names(dir.path()).is_empty());
+}
+
+async fn refusal(dsn: &Dsn) -> ServerError {
+    let error = Server::connect(dsn)
+        .await
+        .err()
+        .expect("the server must refuse");
+    for told in [format!("{error}"), format!("{error:?}")] {
+        assert!(
+            !told.contains("s3cret") && !told.contains("wr0ng"),
+            "{told}"
+        );
+    }
+    error
+}
+
+#[tokio::test]
+async fn refusals_are_told_apart() {
+    let server = server();
+    let wrong = refusal(&server.dsn_of("supabase_admin:wr0ng", "postgres")).await;
+    assert!(
+        matches!(wrong, ServerError::Authentication { .. }),
+        "{wrong}"
+    );
+    assert!(
+        wrong.to_string().contains("password authentication failed"),
+        "{wrong}"
+    );
+    let none = refusal(&server.dsn_of("supabase_admin", "postgres")).await;
+    assert!(matches!(none, ServerError::Authentication { .. }), "{none}");
+    let unknown = refusal(&server.dsn("no_such")).await;
+    assert!(
+        matches!(unknown, ServerError::UnknownDatabase { .. }),
+        "{unknown}"
+    );
+    let mut down = server.dsn("postgres");
+    down.port = 1;
+    let down = refusal(&down).await;
+    assert!(
+        matches!(down, ServerError::Unreachable { .. }) && down.is_transient(),
+        "{down}"
+    );
+    let nowhere = refusal(&Dsn::parse("postgres://u:s3cret@no-such-host.invalid/d").unwrap()).await;
+    assert!(
+        matches!(nowhere, ServerError::Unreachable { .. }),
+        "{nowhere}"
+    );
+}
+
+#[tokio::test]
+async fn tls_modes_mean_what_libpq_means() {
+    const ENCRYPTED: &str = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let (server, tools) = (server(), tools().await);
+    let cancel = CancellationToken::new();
+    let (ca, other) = (server.path("ca.crt"), server.path("other.crt"));
+    let (ca, other) = (ca.display(), other.display());
+    let itself = server.path("server.crt");
+    let itself = itself.display();
+    // Host, parameters, whether it connects encrypted (None: it must not connect).
+    let table = [
+        ("127.0.0.1", "sslmode=disable".to_owned(), Some(false)),
+        ("127.0.0.1", "sslmode=prefer".to_owned(), Some(true)),
+        ("127.0.0.1", "sslmode=require".to_owned(), Some(true)),
+        (
+            "127.0.0.1",
+            "sslmode=require&channel_binding=require".to_owned(),
+            Some(true),
+        ),
+        (
+            "127.0.0.1",
+            format!("sslmode=require&sslrootcert={other}"),
+            None,
+        ),
+        (
+            "127.0.0.1",
+            format!("sslmode=verify-ca&sslrootcert={ca}"),
+            Some(true),
+        ),
+        (
+            "127.0.0.1",
+            format!("sslmode=verify-ca&sslrootcert={itself}"),
+            None,
+        ),
+        (
+            "127.0.0.1",
+            format!("sslmode=verify-ca&sslrootcert={other}"),
+            None,
+        ),
+        ("127.0.0.1", "sslmode=verify-ca".to_owned(), None),
+        (
+            "127.0.0.1",
+            format!("sslmode=verify-full&sslrootcert={ca}"),
+            None,
+        ),
+        (
+            "127.0.0.1",
+            "sslmode=verify-ca&sslrootcert=/no/such".to_owned(),
+            None,
+        ),
+        (
+            "localhost",
+            format!("sslmode=verify-full&sslrootcert={ca}"),
+            Some(true),
+        ),
+    ];
+    for (host, parameters, encrypted) in table {
+        let mut dsn = server.dsn(&format!("postgres?{parameters}"));
+        host.clone_into(&mut dsn.host);
+        let dir = tempfile::tempdir().unwrap();
+        let dumped = dump(
+            request(&tools, &dsn, dir.path(), DumpFormat::Plain, GZIP),
+            &cancel,
+        )
+        .await;
+        assert_eq!(
+            dumped.is_ok(),
+            encrypted.is_some(),
+            "pg_dump, {parameters}: {dumped:?}"
+        );
+        if let Some(encrypted) = encrypted {
+            let connected = Server::connect(&dsn)
+                .await
+                .unwrap_or_else(|error| panic!("{parameters}: {error}"));
+            let row = connected.client().query_one(ENCRYPTED, &[]).await.unwrap();
+            assert_eq!(row.get::<_, bool>(0), encrypted, "{parameters}");
+        } else {
+            let error = refusal(&dsn).await;
+            assert!(
+                matches!(
+                    error,
+                    ServerError::Tls { .. } | ServerError::TlsSetup { .. }
+                ),
+                "{parameters}: {error}"
+            );
+        }
+    }
+    let socket = format!(
+        "supabase_admin:s3cret%2Fp%40ss@{}",
+        server
+            .path("")
+            .display()
+            .to_string()
+            .trim_end_matches('/')
+            .replace('/', "%2F")
+    );
+    let dsn = Dsn::parse(&format!(
+        "postgres://{socket}:{}/postgres?sslmode=require",
+        server.port()
+    ))
+    .unwrap();
+    Server::connect(&dsn).await.unwrap();
+}
+
+#[tokio::test]
+async fn keycloaks_schema_version_is_the_newest_of_its_migrations() {
+    let server = server();
+    server.sql("postgres", &["CREATE DATABASE keycloak"]).await;
+    let dsn = server.dsn("keycloak");
+    let connected = Server::connect(&dsn).await.unwrap();
+    assert_eq!(connected.keycloak_schema_version(None).await.unwrap(), None);
+    server.sql("keycloak", &["CREATE SCHEMA \"k'c\"; CREATE TABLE \"k'c\".migration_model (id text, version text, update_time bigint);
+        INSERT INTO \"k'c\".migration_model VALUES ('a', '26.4.0', 2), ('b', '9.0.1', 1)"]).await;
+    for schema in [None, Some("k'c")] {
+        assert_eq!(
+            connected
+                .keycloak_schema_version(schema)
+                .await
+                .unwrap()
+                .as_deref(),
+            Some("26.4.0")
+        );
+    }
+    assert_eq!(
+        connected
+            .keycloak_schema_version(Some("public"))
+            .await
+            .unwrap(),
+        None
+    );
+}

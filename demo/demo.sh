@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# The main job, seen once: a sample Supabase + Keycloak stack on a private server, one backup set of it, and its restore by hand, with
+# nothing but sha256sum, gunzip, psql and tar. Needs no terminal, touches nothing outside a temporary directory, and cleans up after
+# itself however it ends.
+#   SCALE=100 bash demo/demo.sh     more rows (1000 is about 1.5 GB)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/needs.sh
+need_rust
+need gcc libc6-dev postgresql postgresql-client gzip tar attr
+
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf '\nDEMO FAILED: %s\n' "$*" >&2; exit 1; }
+
+admin=supabase_admin
+password='sample p@ss/w0rd#1%'      # in a URL: sample%20p%40ss%2Fw0rd%231%25
+kc_password='sample keycloak:p@ss'
+hashes=$PWD/tests/fixtures/table_hashes.sql
+bin=$(for dir in /usr/lib/postgresql/*/bin; do [ -x "$dir/postgres" ] && echo "$dir"; done | sort -V | tail -n 1)
+[ -n "$bin" ] || fail "no PostgreSQL server found in /usr/lib/postgresql"
+PATH=$bin:$PATH
+
+# PostgreSQL refuses to run as root.
+as_server=()
+[ "$(id -u)" -ne 0 ] || as_server=(setpriv --reuid=postgres --regid=postgres --init-groups)
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/backupd-demo.XXXXXX")
+cleanup() {
+  status=$?
+  trap - EXIT INT TERM HUP
+  for server in "$work"/*/data; do
+    [ -e "$server/postmaster.pid" ] && "${as_server[@]}" pg_ctl -D "$server" -m immediate -w stop >/dev/null 2>&1
+  done
+  rm -rf "$work"
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+chmod 711 "$work"
+
+# start_server NAME: a private server in $work/NAME; prints its port.
+start_server() {
+  local home=$work/$1 port
+  mkdir "$home"
+  printf '%s' "$password" >"$home/password"
+  [ "$(id -u)" -ne 0 ] || chown -R postgres "$home"
+  (
+    cd "$home"
+    "${as_server[@]}" initdb -U "$admin" --auth=scram-sha-256 --pwfile="$home/password" --locale=C.UTF-8 --encoding=UTF8 \
+      --no-sync -D data >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
+    # Another program may take the port first; then the next one is tried.
+    for _ in $(seq 20); do
+      port=$((20000 + RANDOM % 12000))
+      if "${as_server[@]}" pg_ctl -D data -w -l log -o "-p $port -k $home -c listen_addresses=127.0.0.1 -c fsync=off -c wal_level=logical" \
+        start >/dev/null 2>&1; then
+        echo "$port"
+        exit 0
+      fi
+      grep -q 'could not bind' log || break
+    done
+    cat log >&2
+    exit 1
+  )
+}
+
+# on PORT PROGRAM...: a PostgreSQL client program as the superuser of the server on that port.
+on() { PGHOST=127.0.0.1 PGPORT=$1 PGUSER=$admin PGPASSWORD=$password "${@:2}"; }
+
+say "building backupd"
+cargo build --release --locked --quiet -p backupd
+cargo build --locked --quiet -p tests --example sample_storage
+target=$(cargo metadata --format-version 1 --no-deps --offline | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+backupd=$target/release/backupd
+
+say "a sample stack: PostgreSQL $(postgres --version | grep -o '[0-9][0-9.]*' | head -n 1), databases postgres and keycloak, a storage tree"
+source_port=$(start_server source) || fail "the sample server did not start"
+on "$source_port" psql -Xq -d postgres -v scale="${SCALE:-10}" -v password="$password" -f tests/fixtures/supabase.sql
+on "$source_port" psql -Xq -d postgres -v scale="${SCALE:-10}" -v kc_password="$kc_password" -f tests/fixtures/keycloak.sql
+"$target/debug/examples/sample_storage" "$work/storage"
+mkdir "$work/backups"
+
+# The settings a user would give, and no others.
+settings=(
+  PATH="$PATH"
+  DATABASE_URL="postgres://$admin:sample%20p%40ss%2Fw0rd%231%25@127.0.0.1:$source_port/postgres"
+  KC_DB_URL="jdbc:postgresql://127.0.0.1:$source_port/keycloak"
+  KC_DB_USERNAME=keycloak
+  KC_DB_PASSWORD="$kc_password"
+  SUPABASE_STORAGE_PATH="$work/storage"
+  BACKUP_DIR="$work/backups"
+)
+for arguments in check run list "verify latest"; do
+  say "backupd $arguments"
+  # shellcheck disable=SC2086 # arguments are words
+  env -i "${settings[@]}" "$backupd" $arguments || fail "backupd $arguments: exit code $?"
+done
+set=$(find "$work/backups" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*Z')
+ls -l "$set"
+
+say "the restore by hand, on an empty server, without backupd"
+(cd "$set" && sha256sum --quiet -c SHA256SUMS) || fail "sha256sum -c SHA256SUMS"
+echo "sha256sum -c SHA256SUMS: all files are as written"
+target_port=$(start_server target) || fail "the empty server did not start"
+on "$target_port" dropdb --maintenance-db=template1 postgres
+for name in supabase:postgres keycloak:keycloak; do
+  label=${name%:*} database=${name#*:}
+  on "$target_port" createdb --maintenance-db=template1 -T template0 "$database"
+  # Roles that exist already are no fault; anything else is.
+  gunzip -c "$set/${label}_roles.sql.gz" | on "$target_port" psql -Xq -d template1 >/dev/null 2>"$work/roles.log"
+  ! grep -E '(ERROR|FATAL|error):' "$work/roles.log" | grep -v 'already exists' || fail "$label: roles and settings"
+  gunzip -c "$set/${label}_db.sql.gz" | on "$target_port" psql -Xq -v ON_ERROR_STOP=1 -d "$database" >/dev/null || fail "$label: dump"
+  echo "$label: roles, settings and dump loaded into $database"
+done
+mkdir "$work/restored"
+tar --xattrs --xattrs-include='*' -C "$work/restored" -xpzf "$set/storage_buckets.tar.gz" || fail "tar"
+echo "storage: unpacked"
+
+say "comparing"
+# Everything that a role or database carries beside its tables. Hashes are kept out of the listing, passwords in: they must work too.
+properties() {
+  on "$1" psql -XqAt -d postgres -c "
+    SELECT 'role', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit,
+      rolvaliduntil, md5(rolpassword) FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY rolname;
+    SELECT 'member', roleid::regrole, member::regrole, admin_option FROM pg_auth_members ORDER BY 2, 3;
+    SELECT 'setting', d.datname, setrole::regrole, setconfig FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase ORDER BY 2, 3;
+    SELECT 'database', datname, datdba::regrole, datacl, pg_encoding_to_char(encoding), datcollate, shobj_description(oid, 'pg_database')
+      FROM pg_database WHERE datname IN ('postgres', 'keycloak') ORDER BY datname"
+}
+tree() {
+  (
+    cd "$1"
+    find . -printf '%p|%y|%m|%U:%G|%T@|%l|%n\n' | LC_ALL=C sort
+    find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    find . -print0 | LC_ALL=C sort -z | xargs -0 getfattr -h -d -m - -e hex 2>/dev/null
+  )
+}
+for database in postgres keycloak; do
+  for side in source target; do
+    port=${side}_port
+    on "${!port}" psql -XqAt -d "$database" -f "$hashes" >"$work/$database.$side"
+  done
+  diff "$work/$database.source" "$work/$database.target" || fail "$database differs after the restore"
+  printf '%-10s %s tables, %s rows: the same\n' "$database" "$(grep -c '^\["r"' "$work/$database.source")" \
+    "$(grep '^\["r"' "$work/$database.source" | sed 's/.*, \([0-9]*\), [^,]*$/\1/' | paste -sd+ | awk -F+ '{ for (i = 1; i <= NF; i++) n += $i; print n }')"
+done
+diff <(properties "$source_port") <(properties "$target_port") || fail "roles or database settings differ after the restore"
+printf '%-10s roles, memberships, passwords, settings, owners: the same\n' server
+diff <(tree "$work/storage") <(tree "$work/restored") || fail "the storage tree differs after the restore"
+printf '%-10s %s files: names, bytes, modes, owners, times, attributes, links: the same\n' storage "$(find "$work/storage" -type f | wc -l)"
+
+say "DEMO PASSED: one set of three stores, verified, and restored by hand to the same content"

@@ -1,0 +1,300 @@
+//! Retention, verification and the commands on finished sets.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use chrono::{Duration, NaiveDateTime};
+use serde_json::Value;
+use tests::host::command;
+use tests::backupd::Backupd;
+use tests::stack::{Stack, names};
+
+const ID: &str = "%Y%m%dT%H%M%SZ";
+
+/// A copy of a set as if it had been made earlier.
+fn older(stack: &Stack, set: &Path, ago: Duration) -> PathBuf {
+    let name = set.file_name().unwrap().to_str().unwrap();
+    let moment = NaiveDateTime::parse_from_str(name, ID).unwrap() - ago;
+    let id = moment.format(ID).to_string();
+    let path = stack.backups.join(&id);
+    assert!(
+        command("cp")
+            .arg("-a")
+            .arg(set)
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let text = fs::read_to_string(path.join("manifest.json"))
+        .unwrap()
+        .replace(name, &id);
+    fs::write(path.join("manifest.json"), text).unwrap();
+    let sums = command("sh")
+        .args([
+            "-c",
+            "grep -v manifest.json SHA256SUMS > s; sha256sum manifest.json >> s; mv s SHA256SUMS",
+        ])
+        .current_dir(&path)
+        .status()
+        .unwrap();
+    assert!(sums.success());
+    path
+}
+
+#[test]
+fn sets_older_than_seven_days_go_and_younger_ones_stay() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let set = stack.only_set();
+    let young = older(&stack, &set, Duration::days(6));
+    let old = older(&stack, &set, Duration::days(8));
+    let ancient = older(&stack, &set, Duration::days(400));
+    stack
+        .backupd(["verify", &old.file_name().unwrap().to_string_lossy()])
+        .succeed();
+
+    let dry = stack.backupd(["prune", "--dry-run"]).succeed();
+    assert_eq!(dry.stdout.matches("would go").count(), 2, "{dry}");
+    assert!(
+        old.exists() && ancient.exists(),
+        "a dry run removes nothing"
+    );
+
+    let outcome = stack.backupd(["run"]).succeed();
+    assert!(outcome.stdout.contains("removed 2 older"), "{outcome}");
+    assert!(!old.exists() && !ancient.exists() && young.exists() && set.exists());
+    let history = fs::read_to_string(stack.backups.join(".backupd/history.jsonl")).unwrap();
+    assert!(history.contains("set_removed"));
+}
+
+#[test]
+fn a_failed_run_removes_nothing() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let old = older(&stack, &stack.only_set(), Duration::days(30));
+    assert_eq!(
+        stack
+            .backupd(["run"])
+            .env("KC_DB_PASSWORD", "wrong")
+            .run()
+            .code,
+        Some(1)
+    );
+    assert!(old.exists());
+}
+
+#[test]
+fn the_newest_good_set_outlives_every_policy() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let set = stack.only_set();
+    let first = older(&stack, &set, Duration::days(100));
+    older(&stack, &set, Duration::days(200));
+    fs::remove_dir_all(&set).unwrap();
+    Backupd::new(["prune"])
+        .env("BACKUP_DIR", &stack.backups)
+        .env("BACKUP_RETENTION_DAYS", "1")
+        .succeed();
+    assert_eq!(stack.sets(), [first]);
+    let wrong = Backupd::new(["prune"])
+        .env("BACKUP_DIR", &stack.backups)
+        .env("BACKUP_KEEP_DAYLI", "1")
+        .run();
+    assert_eq!(
+        wrong.code,
+        Some(2),
+        "a misspelt rule must not remove sets: {wrong}"
+    );
+}
+
+#[test]
+fn any_damage_to_a_set_is_found_and_named() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let set = stack.only_set();
+    let id = set.file_name().unwrap().to_str().unwrap().to_owned();
+    let verify = || {
+        let outcome = Backupd::new(["verify", &id, "--json"])
+            .env("BACKUP_DIR", &stack.backups)
+            .run();
+        let report: Value = outcome.json();
+        let files: Vec<String> = report["problems"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|problem| problem["file"].as_str().unwrap().to_owned())
+            .collect();
+        (outcome.code, files)
+    };
+    assert_eq!(verify(), (Some(0), vec![]));
+    for name in names(&set) {
+        let path = set.join(&name);
+        let original = fs::read(&path).unwrap();
+        let places = [
+            0,
+            original.len() / 3,
+            original.len() / 2,
+            original.len() - 1,
+        ];
+        for at in places {
+            let mut flipped = original.clone();
+            flipped[at] ^= 0x04;
+            fs::write(&path, &flipped).unwrap();
+            let (code, files) = verify();
+            assert_eq!(code, Some(4), "{name} byte {at}");
+            let named = files.contains(&name)
+                || (name == "SHA256SUMS" && files.contains(&"manifest.json".to_owned()));
+            assert!(named, "{name} byte {at}: {files:?}");
+        }
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(original.len() as u64 - 1)
+            .unwrap();
+        assert_eq!(verify().0, Some(4), "{name} cut");
+        fs::remove_file(&path).unwrap();
+        let (code, files) = verify();
+        assert!(
+            code == Some(4) && files.contains(&name),
+            "{name} removed: {files:?}"
+        );
+        fs::write(&path, &original).unwrap();
+    }
+    fs::write(set.join("extra"), "x").unwrap();
+    assert_eq!(verify(), (Some(4), vec!["extra".to_owned()]));
+    let listed = Backupd::new(["list", "--json"])
+        .env("BACKUP_DIR", &stack.backups)
+        .succeed()
+        .json();
+    assert_eq!(
+        listed[0]["good"], false,
+        "what verify found damaged is not good"
+    );
+    fs::remove_file(set.join("extra")).unwrap();
+    assert_eq!(verify(), (Some(0), vec![]));
+    let listed = Backupd::new(["list", "--json"])
+        .env("BACKUP_DIR", &stack.backups)
+        .succeed()
+        .json();
+    assert_eq!(listed[0]["good"], true);
+}
+
+#[test]
+fn a_truncation_with_matching_checksums_is_still_found() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let set = stack.only_set();
+    // Somebody rewrote digests and sizes after losing the end of the dump.
+    let script = "gunzip -c supabase_db.sql.gz | head -n -30 | gzip > t && mv t supabase_db.sql.gz";
+    assert!(
+        command("sh")
+            .args(["-c", script])
+            .current_dir(&set)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let file = set.join("supabase_db.sql.gz");
+    let mut manifest = stack.manifest(&set);
+    let raw = command("sh")
+        .args(["-c", "gunzip -c supabase_db.sql.gz | wc -c"])
+        .current_dir(&set)
+        .output()
+        .unwrap();
+    let raw: u64 = String::from_utf8(raw.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    for artifact in manifest["artifacts"].as_array_mut().unwrap() {
+        if artifact["file"] == "supabase_db.sql.gz" {
+            artifact["sha256"] = tests::tree::sha256(&file).into();
+            artifact["bytes"] = fs::metadata(&file).unwrap().len().into();
+            artifact["raw_bytes"] = raw.into();
+        }
+    }
+    fs::write(
+        set.join("manifest.json"),
+        serde_json::to_vec_pretty(&manifest).unwrap(),
+    )
+    .unwrap();
+    assert!(
+        command("sh")
+            .args(["-c", "sha256sum *.gz manifest.json > SHA256SUMS"])
+            .current_dir(&set)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let outcome = stack
+        .backupd(["verify", set.file_name().unwrap().to_str().unwrap()])
+        .run();
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(outcome.stdout.contains("cut off"), "{outcome}");
+}
+
+#[test]
+fn finished_sets_can_be_looked_at_with_nothing_but_their_directory() {
+    let stack = Stack::new();
+    let empty = Backupd::new(["show", "latest"])
+        .env("BACKUP_DIR", &stack.backups)
+        .run();
+    assert_eq!(empty.code, Some(1));
+    assert!(empty.stderr.contains("no backup sets"), "{empty}");
+    stack.backupd(["run"]).succeed();
+    for arguments in [
+        ["list"].as_slice(),
+        &["show"],
+        &["verify", "latest"],
+        &["prune", "--dry-run"],
+    ] {
+        Backupd::new(arguments)
+            .env("BACKUP_DIR", &stack.backups)
+            .succeed();
+    }
+    let lost = Backupd::new(["list"])
+        .env("BACKUP_DIR", "/no/such/directory")
+        .run();
+    assert!(
+        lost.code == Some(1) && lost.stderr.contains("BACKUP_DIR /no/such/directory"),
+        "{lost}"
+    );
+    let odd = Backupd::new(["show", "../etc"])
+        .env("BACKUP_DIR", &stack.backups)
+        .run();
+    assert_eq!(odd.code, Some(2), "{odd}");
+}
+
+#[test]
+fn check_tells_everything_and_changes_nothing() {
+    let stack = Stack::new();
+    let outcome = stack.backupd(["check"]).succeed();
+    for part in [
+        "tools",
+        "supabase",
+        "keycloak",
+        "storage",
+        "free space",
+        "superuser",
+    ] {
+        assert!(outcome.stdout.contains(part), "{part}: {outcome}");
+    }
+    assert_eq!(stack.entries(), Vec::<String>::new());
+    let broken = stack
+        .backupd(["check", "--json"])
+        .env("KC_DB_PASSWORD", "wrong")
+        .env("SUPABASE_STORAGE_PATH", "/no/such/storage")
+        .run();
+    assert_eq!(broken.code, Some(1), "{broken}");
+    let failed: Vec<String> = broken
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["outcome"] == "failed")
+        .map(|check| check["subject"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(failed, ["keycloak", "storage"]);
+}
