@@ -113,19 +113,20 @@ for name in supabase:postgres keycloak:keycloak; do
   echo "$label: roles, settings and dump loaded into $database"
 done
 mkdir "$work/restored"
-tar --xattrs --xattrs-include='*' -C "$work/restored" -xpzf "$set/storage_buckets.tar.gz" || fail "tar"
+# One sample file is older than 1970, which tar remarks on.
+tar --warning=no-timestamp --xattrs --xattrs-include='*' -C "$work/restored" -xpzf "$set/storage_buckets.tar.gz" || fail "tar"
 echo "storage: unpacked"
 
 say "comparing"
-# Everything that a role or database carries beside its tables. Hashes are kept out of the listing, passwords in: they must work too.
+# Everything that a role or database carries beside its tables, passwords included.
 properties() {
   on "$1" psql -XqAt -d postgres -c "
     SELECT 'role', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit,
-      rolvaliduntil, md5(rolpassword) FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY rolname;
-    SELECT 'member', roleid::regrole, member::regrole, admin_option FROM pg_auth_members ORDER BY 2, 3;
-    SELECT 'setting', d.datname, setrole::regrole, setconfig FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase ORDER BY 2, 3;
-    SELECT 'database', datname, datdba::regrole, datacl, pg_encoding_to_char(encoding), datcollate, shobj_description(oid, 'pg_database')
-      FROM pg_database WHERE datname IN ('postgres', 'keycloak') ORDER BY datname"
+      rolvaliduntil, md5(rolpassword), shobj_description(oid, 'pg_authid') FROM pg_authid WHERE rolname !~ '^pg_';
+    SELECT 'member', roleid::regrole, member::regrole, admin_option FROM pg_auth_members;
+    SELECT 'setting', d.datname, setrole::regrole, setconfig FROM pg_db_role_setting LEFT JOIN pg_database d ON d.oid = setdatabase;
+    SELECT 'database', datname, datdba::regrole, ARRAY(SELECT unnest(datacl)::text ORDER BY 1), pg_encoding_to_char(encoding), datcollate,
+      shobj_description(oid, 'pg_database') FROM pg_database WHERE datname IN ('postgres', 'keycloak')" | LC_ALL=C sort
 }
 tree() {
   (

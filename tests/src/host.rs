@@ -20,6 +20,7 @@ const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// Waits until its input ends, then ends the server whose directory is `$1/data` and removes `$1`. The server is known by its
 /// working directory, so that a reused process id is never signalled.
+/// A copy into the directory may outlive the test for a moment, hence the repeated removal.
 const GUARD: &str = r#"
 trap '' INT TERM HUP QUIT
 cat >/dev/null
@@ -27,7 +28,7 @@ pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
 at_work() { [ -n "$pid" ] && [ "$(readlink "/proc/$pid/cwd")" = "$1/data" ]; }
 at_work "$1" && kill -QUIT "$pid"
 while at_work "$1"; do sleep 0.05; done
-rm -rf "$1"
+while [ -e "$1" ]; do rm -rf "$1" || sleep 0.1; done
 "#;
 
 /// Waits for a condition, and fails the test when it does not come.

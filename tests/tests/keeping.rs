@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{Duration, NaiveDateTime};
 use serde_json::Value;
-use tests::host::command;
 use tests::backupd::Backupd;
+use tests::host::command;
 use tests::stack::{Stack, names};
 
 const ID: &str = "%Y%m%dT%H%M%SZ";

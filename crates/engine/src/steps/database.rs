@@ -7,7 +7,7 @@ use postgres::tools::Tools;
 use stream::artifact::{Compression, Encoding};
 
 use super::{Context, Product, record};
-use crate::config::DatabaseSource;
+use crate::config::{DatabaseRole, DatabaseSource};
 use crate::preflight::DatabaseFacts;
 
 pub(super) async fn perform(source: &DatabaseSource, context: &Context<'_>) -> Product {
@@ -95,9 +95,11 @@ async fn dump_its_roles(
     let request = request(source, tools, DumpFormat::Plain, encoding, &file, context);
     match dump_roles(request, &told.facts, context.cancel).await {
         Ok(dumped) => {
-            if !dumped.passwords_included {
+            // Keycloak's role is no superuser, and its one password stands in Keycloak's own settings: the manifest says so, and that is all.
+            if !dumped.passwords_included && source.role == DatabaseRole::Supabase {
                 product.notes.push(format!(
-                    "role {} may not read password hashes: {file} holds roles without their passwords; use a superuser to keep them",
+                    "role {} may not read password hashes: {file} holds roles without their passwords; connect as a superuser \
+                     to keep them",
                     told.facts.user
                 ));
             }

@@ -41,7 +41,9 @@ pub(super) async fn of_database(
         .output(cancel)
         .await?;
     let list = Program::new(request.tools.pg_restore())
-        .args(["--list".into(), archive.as_os_str().to_owned()])
+        // Without --create the database's own entries are not listed.
+        .args(["--list", "--create"])
+        .arg(archive.as_os_str())
         .output(cancel)
         .await?
         .stdout;

@@ -271,13 +271,6 @@ impl Facts {
                     .to_owned(),
             );
         }
-        if !self.can_read_passwords {
-            found.push(format!(
-                "role {} may not read password hashes, so roles are kept without their passwords: {}",
-                self.user,
-                self.who_can()
-            ));
-        }
         found
     }
 

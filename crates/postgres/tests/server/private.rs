@@ -245,5 +245,5 @@ fn newest_bindir() -> PathBuf {
 }
 
 fn encode(name: &str) -> String {
-    name.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
