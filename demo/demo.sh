@@ -8,82 +8,29 @@ cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
 need gcc libc6-dev postgresql postgresql-client gzip tar attr
+. tests/stack.sh
 
 say() { printf '\n== %s\n' "$*"; }
 fail() { printf '\nDEMO FAILED: %s\n' "$*" >&2; exit 1; }
 
-admin=supabase_admin
-password='sample p@ss/w0rd#1%'      # in a URL: sample%20p%40ss%2Fw0rd%231%25
-kc_password='sample keycloak:p@ss'
 hashes=$PWD/tests/fixtures/table_hashes.sql
-bin=$(for dir in /usr/lib/postgresql/*/bin; do [ -x "$dir/postgres" ] && echo "$dir"; done | sort -V | tail -n 1)
-[ -n "$bin" ] || fail "no PostgreSQL server found in /usr/lib/postgresql"
-PATH=$bin:$PATH
-
-# PostgreSQL refuses to run as root.
-as_server=()
-[ "$(id -u)" -ne 0 ] || as_server=(setpriv --reuid=postgres --regid=postgres --init-groups)
-
-work=$(mktemp -d "${TMPDIR:-/tmp}/backupd-demo.XXXXXX")
-cleanup() {
-  status=$?
-  trap - EXIT INT TERM HUP
-  for server in "$work"/*/data; do
-    [ -e "$server/postmaster.pid" ] && "${as_server[@]}" pg_ctl -D "$server" -m immediate -w stop >/dev/null 2>&1
-  done
-  rm -rf "$work"
-  exit "$status"
-}
-trap cleanup EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-chmod 711 "$work"
-
-# start_server NAME: a private server in $work/NAME; prints its port.
-start_server() {
-  local home=$work/$1 port
-  mkdir "$home"
-  printf '%s' "$password" >"$home/password"
-  [ "$(id -u)" -ne 0 ] || chown -R postgres "$home"
-  (
-    cd "$home"
-    "${as_server[@]}" initdb -U "$admin" --auth=scram-sha-256 --pwfile="$home/password" --locale=C.UTF-8 --encoding=UTF8 \
-      --no-sync -D data >initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
-    # Another program may take the port first; then the next one is tried.
-    for _ in $(seq 20); do
-      port=$((20000 + RANDOM % 12000))
-      if "${as_server[@]}" pg_ctl -D data -w -l log -o "-p $port -k $home -c listen_addresses=127.0.0.1 -c fsync=off -c wal_level=logical" \
-        start >/dev/null 2>&1; then
-        echo "$port"
-        exit 0
-      fi
-      grep -q 'could not bind' log || break
-    done
-    cat log >&2
-    exit 1
-  )
-}
-
-# on PORT PROGRAM...: a PostgreSQL client program as the superuser of the server on that port.
-on() { PGHOST=127.0.0.1 PGPORT=$1 PGUSER=$admin PGPASSWORD=$password "${@:2}"; }
 
 say "building backupd"
 cargo build --release --locked --quiet -p backupd
 cargo build --locked --quiet -p tests --example sample_storage
-target=$(cargo metadata --format-version 1 --no-deps --offline | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+target=$(target_directory)
 backupd=$target/release/backupd
 
 say "a sample stack: PostgreSQL $(postgres --version | grep -o '[0-9][0-9.]*' | head -n 1), databases postgres and keycloak, a storage tree"
 source_port=$(start_server source) || fail "the sample server did not start"
-on "$source_port" psql -Xq -d postgres -v scale="${SCALE:-10}" -v password="$password" -f tests/fixtures/supabase.sql
-on "$source_port" psql -Xq -d postgres -v scale="${SCALE:-10}" -v kc_password="$kc_password" -f tests/fixtures/keycloak.sql
+load_stack "$source_port" "${SCALE:-10}"
 "$target/debug/examples/sample_storage" "$work/storage"
 mkdir "$work/backups"
 
 # The settings a user would give, and no others.
 settings=(
   PATH="$PATH"
-  DATABASE_URL="postgres://$admin:sample%20p%40ss%2Fw0rd%231%25@127.0.0.1:$source_port/postgres"
+  DATABASE_URL="$(database_url "$source_port" postgres)"
   KC_DB_URL="jdbc:postgresql://127.0.0.1:$source_port/keycloak"
   KC_DB_USERNAME=keycloak
   KC_DB_PASSWORD="$kc_password"
@@ -148,6 +95,6 @@ done
 diff <(properties "$source_port") <(properties "$target_port") || fail "roles or database settings differ after the restore"
 printf '%-10s roles, memberships, passwords, settings, owners: the same\n' server
 diff <(tree "$work/storage") <(tree "$work/restored") || fail "the storage tree differs after the restore"
-printf '%-10s %s files: names, bytes, modes, owners, times, attributes, links: the same\n' storage "$(find "$work/storage" -type f | wc -l)"
+printf '%-10s %s files: names, bytes, modes, owners, times, attributes, links: the same\n' storage "$(find "$work/storage" -type f -printf x | wc -c)"
 
 say "DEMO PASSED: one set of three stores, verified, and restored by hand to the same content"

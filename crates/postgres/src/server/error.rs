@@ -141,7 +141,10 @@ fn tls_hint(reason: &str) -> &'static str {
     } else if reason.contains("not valid for") || reason.contains("NotValidForName") {
         "sslmode=verify-full wants the host's name as subjectAltName of the server's certificate (a common name alone does not do): \
          issue it anew, connect by a name that it has, or set sslmode=verify-ca"
-    } else if reason.contains("UnknownIssuer") {
+    } else if reason.contains("UnsupportedCertVersion") {
+        "the server's certificate is of X.509 version 1, which backupd does not read: issue it anew with an extension such as \
+         subjectAltName (openssl x509 -extfile), which makes it version 3"
+    } else if reason.contains("UnknownIssuer") || reason.contains("CaUsedAsEndEntity") {
         "the server's certificate is of another authority: name the right one by sslrootcert"
     } else {
         "check the server's certificate, sslmode and sslrootcert"

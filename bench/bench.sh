@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# backupd beside what the user has today, on the same data, in one run, one after the other. Prints figures and ratios, asserts nothing.
+#   SCALE=800 FILES=42000 BYTES=1600000000 bash bench/bench.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/needs.sh
+need_rust
+need gcc libc6-dev postgresql postgresql-client gzip tar attr pigz zstd time bc python3
+. tests/stack.sh
+
+echo "building, and making data (some minutes)" >&2
+cargo build --release --locked --quiet -p backupd
+cargo build --release --locked --quiet -p tests --example sample_storage
+target=$(target_directory)
+port=$(start_server bench)
+load_stack "$port" "${SCALE:-800}"
+"$target/release/examples/sample_storage" "$work/storage" "${FILES:-42000}" "${BYTES:-1600000000}"
+mkdir "$work/out" "$work/backups"
+export PGHOST=127.0.0.1 PGPORT=$port PGUSER=$admin PGPASSWORD=$password
+out=$work/out/file
+
+printf 'machine: %s cores, %s; PostgreSQL %s\n' "$(nproc)" "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(postgres --version | grep -o '[0-9][0-9.]*' | head -n 1)"
+printf 'database: %s on the server, %s as plain SQL\n' "$(psql -XAtqd postgres -c 'SELECT pg_size_pretty(pg_database_size(current_database()))')" \
+  "$(pg_dump postgres | wc -c | numfmt --to=iec)B"
+printf 'storage:  %s in %s files\n\n' "$(tar -C "$work/storage" -cf - . | wc -c | numfmt --to=iec)B" "$(find "$work/storage" -type f | wc -l)"
+
+# row NAME BYTES WALL CPU KIB: a line of the table, with its ratio to the first of its block.
+first=
+row() {
+  [ -n "$first" ] || first=$3
+  printf '%-44s %8.2f s %8.2f s %7.1f MiB %8sB %6.2fx\n' "$1" "$3" "$4" "$(bc -l <<<"$5/1024")" "$(numfmt --to=iec --format=%.1f "$2")" "$(bc -l <<<"$first/$3")"
+}
+# measure NAME COMMAND: a pipeline that writes $out.
+measure() {
+  rm -f "$out"; sync
+  /usr/bin/time -o "$work/time" -f '%e %U %S %M' bash -o pipefail -c "$2"
+  read -r wall user system kib <"$work/time"
+  row "$1" "$(stat -c %s "$out")" "$wall" "$(bc -l <<<"$user+$system")" "$kib"
+}
+# ours NAME STEP FILE SETTING...: a whole run, and the step that does what the pipelines above do.
+ours() {
+  local name=$1 step=$2 file=$3 set
+  shift 3
+  rm -rf "$work/backups"; mkdir "$work/backups"; sync
+  env -i PATH="$PATH" BACKUP_DIR="$work/backups" BACKUP_LOG=error DATABASE_URL="$(database_url "$port" postgres)" \
+    SUPABASE_STORAGE_PATH="$work/storage" "$@" \
+    /usr/bin/time -o "$work/time" -f '%e %U %S %M' "$target/release/backupd" run --json >"$work/manifest.json"
+  read -r wall user system kib <"$work/time"
+  set=$(find "$work/backups" -mindepth 1 -maxdepth 1 -name '[0-9]*Z')
+  local cpu seconds
+  cpu=$(bc -l <<<"$user+$system")
+  if [ -n "$step" ]; then
+    seconds=$(python3 -c 'import json,sys; m=json.load(open(sys.argv[1])); print([s["duration_ms"] for s in m["steps"] if s["name"]==sys.argv[2]][0]/1000)' "$work/manifest.json" "$step")
+    row "$name: the step, flushed to disk" "$(stat -c %s "$set/$file")" "$seconds" "$cpu" "$kib"
+    row "$name: whole run with read-back" "$(stat -c %s "$set/$file")" "$wall" "$cpu" "$kib"
+  else
+    row "$name" "$(du -sb "$set" | cut -f1)" "$wall" "$cpu" "$kib"
+  fi
+}
+heading() { first=; printf '%-44s %10s %10s %11s %9s %7s\n' "$1" wall 'client CPU' 'peak memory' size speed; }
+
+heading 'DATABASE (CPU of backupd: the whole run)'
+measure 'pg_dump | gzip' "pg_dump postgres | gzip > $out"
+measure 'pg_dump | pigz' "pg_dump postgres | pigz > $out"
+measure 'pg_dump | zstd -T0' "pg_dump postgres | zstd -q -T0 -o $out"
+ours 'backupd, gzip' supabase supabase_db.sql.gz BACKUP_SOURCES=supabase
+ours 'backupd, zstd' supabase supabase_db.sql.zst BACKUP_SOURCES=supabase BACKUP_COMPRESSION=zstd
+echo
+heading 'STORAGE'
+measure 'tar -czf' "tar -C $work/storage -czf $out ."
+measure 'tar --xattrs | pigz' "tar --xattrs -C $work/storage -cf - . | pigz > $out"
+measure 'tar --xattrs | zstd -T0' "tar --xattrs -C $work/storage -cf - . | zstd -q -T0 -o $out"
+ours 'backupd, gzip' storage storage_buckets.tar.gz BACKUP_SOURCES=storage
+ours 'backupd, zstd' storage storage_buckets.tar.zst BACKUP_SOURCES=storage BACKUP_COMPRESSION=zstd
+echo
+heading 'MEMORY WHEN THE DATA DOUBLES (speed: data x1 / x2)'
+ours 'backupd, database and storage' '' '' BACKUP_SOURCES=supabase,storage
+ours 'backupd, both of them twice' '' '' BACKUP_SOURCES=supabase,storage BACKUP_EXTRA_DATABASES="again=$(database_url "$port" postgres)" BACKUP_EXTRA_PATHS="twice=$work/storage"
