@@ -9,14 +9,16 @@ bin=$(for dir in /usr/lib/postgresql/*/bin; do [ -x "$dir/postgres" ] && echo "$
 [ -n "$bin" ] || { echo "no PostgreSQL server found in /usr/lib/postgresql" >&2; exit 1; }
 PATH=$bin:$PATH
 
-# PostgreSQL refuses to run as root.
-as_server=()
-[ "$(id -u)" -ne 0 ] || as_server=(setpriv --reuid=postgres --regid=postgres --init-groups)
+# PostgreSQL refuses to run as root. In a session of its own, a server's start is not cut in two by Ctrl-C: cleanup stops it.
+as_server=(setsid -w)
+[ "$(id -u)" -ne 0 ] || as_server+=(setpriv --reuid=postgres --regid=postgres --init-groups)
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/backupd-stack.XXXXXX")
 cleanup() {
   status=$?
-  trap - EXIT INT TERM HUP
+  trap - EXIT
+  trap '' INT TERM HUP # a second signal must not stop the cleaning
+  set +e
   for server in "$work"/*/data; do
     [ -e "$server/postmaster.pid" ] && "${as_server[@]}" pg_ctl -D "$server" -m immediate -w stop >/dev/null 2>&1
   done

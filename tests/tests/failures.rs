@@ -1,5 +1,10 @@
 //! What fails, and what is left then: loud, named, and harmless to what was there before.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a scenario that cannot go on is a failed one"
+)]
+
 use std::fs;
 
 use rustix::process::Signal;
@@ -466,7 +471,7 @@ fn a_killed_run_never_leaves_a_set_that_looks_good_and_is_not() {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        let moment = whole.mul_f64(1.1 * (state % 1000) as f64 / 1000.0);
+        let moment = whole * 11 / 10_000 * u32::try_from(state % 1000).unwrap();
         let running = stack.backupd(["run"]).spawn();
         std::thread::sleep(moment);
         running.signal(Signal::KILL);

@@ -1,5 +1,10 @@
 //! Retention, verification and the commands on finished sets.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a scenario that cannot go on is a failed one"
+)]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,10 @@
 //! A good set: what it holds, that it can be used without backupd, and that it says the truth of itself.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a scenario that cannot go on is a failed one"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

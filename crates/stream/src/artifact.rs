@@ -257,7 +257,7 @@ mod tests {
         for compression in ENCODINGS {
             let dir = tempfile::tempdir().unwrap();
             let mut artifact = writer(dir.path(), compression);
-            artifact.write_all(&[7; 2_000_000]).unwrap();
+            artifact.write_all(&vec![7; 2_000_000]).unwrap();
             drop(artifact);
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         }

@@ -160,11 +160,19 @@ impl Program {
         let (pipe, end) = io::pipe().map_err(|source| self.not_started(source))?;
         let mut running = self.start(Stdio::from(end))?;
         let stderr = running.child.stderr.take();
-        let pump = tokio::task::spawn_blocking(move || {
+        let mut pump = tokio::task::spawn_blocking(move || {
             pump(File::from(std::os::fd::OwnedFd::from(pipe)), sink)
         });
         let reading = tokio::spawn(tail(stderr));
-        let pumped = running.until_cancelled(pump, cancel).await?;
+        let pumped = match running.until_cancelled(&mut pump, cancel).await {
+            Ok(pumped) => pumped,
+            Err(cancelled) => {
+                // The pipe is closed with its group; the sink is to be gone when the caller clears up. A process that left the group
+                // may hold the pipe open: not waited for.
+                let _ = tokio::time::timeout(GRACE, pump).await;
+                return Err(cancelled);
+            }
+        };
         let sink = match pumped {
             Ok(Ok(sink)) => sink,
             Ok(Err(source)) => {

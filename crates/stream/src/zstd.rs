@@ -2,7 +2,11 @@
 
 use std::io::{self, Write};
 
+use ::zstd::stream::raw::CParameter;
 use ::zstd::stream::write::Encoder;
+
+/// Bytes a worker takes at once. libzstd's own choice is four windows, 8 MiB at level 3, of which it holds several per thread.
+const JOB_BYTES: u32 = 2 * 1024 * 1024;
 
 /// Writes zstd to `W`.
 pub struct ZstdWriter<W: Write>(Encoder<'static, W>);
@@ -13,6 +17,7 @@ impl<W: Write> ZstdWriter<W> {
         let mut encoder = Encoder::new(sink, i32::from(level))?;
         encoder.include_checksum(true)?;
         encoder.multithread(u32::try_from(threads).unwrap_or(1))?;
+        encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
         Ok(Self(encoder))
     }
 
