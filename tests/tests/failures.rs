@@ -411,7 +411,7 @@ fn a_full_disk_is_named_and_harms_no_older_set() {
         "postgres",
         "CREATE TABLE public.noise AS SELECT extensions.gen_random_bytes(1024) AS b FROM generate_series(1, 98304)",
     );
-    let mounted = Mount::tmpfs(&stack.backups, "size=92m");
+    let mounted = Mount::tmpfs(&stack.backups, "size=98m");
     let outcome = stack
         .backupd(["run"])
         .env("BACKUP_SOURCES", "keycloak,storage")

@@ -56,7 +56,7 @@ pub enum RunError {
     #[error("interrupted; the unfinished set was removed")]
     Interrupted,
     /// The backup directory failed under the run.
-    #[error("{what}: {source}; the unfinished set was removed")]
+    #[error("{what}: {source}")]
     Directory {
         /// What was being done.
         what: String,
@@ -90,16 +90,22 @@ pub async fn run(
 ) -> Result<Finished, RunError> {
     let began = clock::now();
     let clock_start = Instant::now();
-    if !config.backup_dir.is_dir() {
-        let found = preflight(config, cancel).await;
-        return Err(RunError::Refused(found.refusals()));
-    }
     let directory = |what: &str| {
         let what = what.to_owned();
         move |source| RunError::Directory { what, source }
     };
-    let catalog = Catalog::open(&config.backup_dir)
-        .map_err(directory("the backup directory could not be opened"))?;
+    let catalog = match Catalog::open(&config.backup_dir) {
+        Ok(catalog) => catalog,
+        // Preflight has the words for a directory that is missing or not writable, and finds what else must be mended.
+        Err(source) => {
+            let refusals = preflight(config, cancel).await.refusals();
+            return Err(if refusals.is_empty() {
+                directory("the backup directory could not be opened")(source)
+            } else {
+                RunError::Refused(refusals)
+            });
+        }
+    };
     let _lock =
         Lock::acquire(&config.backup_dir, began, "a backup run").map_err(RunError::Locked)?;
     let history =
