@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # backupd beside what the user has today, on the same data, in one run, one after the other. Prints figures and ratios, asserts nothing.
-#   EVENTS=2700000 SCALE=50 FILES=42000 BYTES=1600000000 bash bench/bench.sh
+#   EVENTS=3200000 SCALE=50 FILES=42000 BYTES=1600000000 bash bench/bench.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
@@ -14,7 +14,7 @@ cargo build --release --locked --quiet -p tests --example sample_storage
 target=$(target_directory)
 port=$(start_server bench)
 load_stack "$port" "${SCALE:-50}"
-on "$port" psql -Xq -d postgres -v events="${EVENTS:-2700000}" -f bench/data.sql
+on "$port" psql -Xq -d postgres -v ON_ERROR_STOP=1 -v events="${EVENTS:-3200000}" -f bench/data.sql
 "$target/release/examples/sample_storage" "$work/storage" "${FILES:-42000}" "${BYTES:-1600000000}"
 mkdir "$work/out" "$work/backups"
 export PGHOST=127.0.0.1 PGPORT=$port PGUSER=$admin PGPASSWORD=$password
