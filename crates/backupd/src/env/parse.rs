@@ -18,7 +18,8 @@ const DEFAULT_RETENTION_DAYS: u32 = 7;
 /// (docs/configuration.md).
 const DEFAULT_GZIP_LEVEL: u8 = 2;
 const DEFAULT_ZSTD_LEVEL: u8 = 3;
-/// pg_dump hands the level to zlib, which knows no more than 9.
+/// In the custom format pg_dump compresses by zlib, whose levels mean other things than libdeflate's.
+const ZLIB_DEFAULT_LEVEL: u8 = 6;
 const ZLIB_MAX_LEVEL: u8 = 9;
 const MAX_THREADS: u8 = 64;
 
@@ -94,32 +95,21 @@ pub fn format_and_encoding(
         problems,
     )
     .unwrap_or(DumpFormat::Plain);
-    let gzip_max = match format {
-        DumpFormat::Plain => 12,
-        DumpFormat::Custom => ZLIB_MAX_LEVEL,
+    let (gzip_level, gzip_max) = match format {
+        DumpFormat::Plain => (DEFAULT_GZIP_LEVEL, 12),
+        DumpFormat::Custom => (ZLIB_DEFAULT_LEVEL, ZLIB_MAX_LEVEL),
+    };
+    let gzip = Compression::Gzip { level: gzip_level };
+    let zstd = Compression::Zstd {
+        level: DEFAULT_ZSTD_LEVEL,
     };
     let compression = choice(
         "BACKUP_COMPRESSION",
         raw.backup_compression.as_deref(),
-        &[
-            (
-                "gzip",
-                Compression::Gzip {
-                    level: DEFAULT_GZIP_LEVEL,
-                },
-            ),
-            (
-                "zstd",
-                Compression::Zstd {
-                    level: DEFAULT_ZSTD_LEVEL,
-                },
-            ),
-        ],
+        &[("gzip", gzip), ("zstd", zstd)],
         problems,
     )
-    .unwrap_or(Compression::Gzip {
-        level: DEFAULT_GZIP_LEVEL,
-    });
+    .unwrap_or(gzip);
     let level = raw.backup_compression_level.as_deref();
     let name = "BACKUP_COMPRESSION_LEVEL";
     let compression = match compression {
