@@ -20,12 +20,29 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The daemon: runs by schedule, status server, control socket
+    ///
+    /// Settings come from the environment; one that is wrong stops the start with exit code 2. SIGTERM ends it, and a run at work, in
+    /// order.
+    #[command(after_help = AFTER_HELP)]
+    Serve,
+    /// Ask the daemon for a run now, show its progress, and exit with its result
+    ///
+    /// Ending this command leaves the run going.
+    #[command(after_help = AFTER_HELP)]
+    Trigger(Trigger),
+    /// Show the daemon's state: verdict, run at work, last run, newest good set, next run, room on disk
+    #[command(after_help = AFTER_HELP)]
+    Status(Output),
+    /// Ask the daemon's status server for its verdict; exits 0 when healthy, 1 otherwise (for healthchecks)
+    #[command(after_help = AFTER_HELP)]
+    Health,
     /// Make one backup set in this process: dump, pack, read back, apply retention
     ///
     /// Exits 0 when the set is good, 1 when a step failed or nothing could be made, 2 when settings are wrong, 3 when another run is
     /// at work.
     #[command(after_help = AFTER_HELP)]
-    Run(Output),
+    Run(Run),
     /// Look at everything a run needs and change nothing
     #[command(after_help = AFTER_HELP)]
     Check(Output),
@@ -44,6 +61,31 @@ pub enum Command {
     /// Apply retention now
     #[command(after_help = AFTER_HELP)]
     Prune(Prune),
+}
+
+/// Options of `trigger`.
+#[derive(Debug, Args)]
+pub struct Trigger {
+    /// Print the run's id as soon as it has begun, and do not wait for its end
+    #[arg(long, conflicts_with_all = ["wait", "json"])]
+    pub no_wait: bool,
+    /// When another run is at work, wait for it to end instead of exiting with 3
+    #[arg(long)]
+    pub wait: bool,
+    /// How facts are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// When another run is at work, wait for it to end instead of exiting with 3
+    #[arg(long)]
+    pub wait: bool,
+    /// How facts are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// How facts are printed.

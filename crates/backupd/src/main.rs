@@ -2,7 +2,9 @@
 
 mod cli;
 mod commands;
+mod daemon;
 mod env;
+mod outcome;
 mod render;
 mod signals;
 

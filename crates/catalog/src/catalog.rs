@@ -99,6 +99,13 @@ impl Catalog {
         })
     }
 
+    /// Writes and removes a small file in backupd's own directory: the only proof that writing works.
+    pub fn try_writing(&self) -> io::Result<()> {
+        let probe = self.root.join(PRIVATE).join("probe");
+        fs::write(&probe, b"backupd was here\n")?;
+        fs::remove_file(probe)
+    }
+
     /// All sets, oldest first.
     pub fn list(&self) -> io::Result<Vec<Entry>> {
         let damaged = match History::open(&self.root) {

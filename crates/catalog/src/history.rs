@@ -50,6 +50,20 @@ pub enum Happening {
     RunRefused {
         /// Why, each in a sentence.
         reasons: Vec<String>,
+        /// Who asked; unknown for a run that was killed.
+        #[serde(default)]
+        trigger: Option<String>,
+        /// Whole duration.
+        #[serde(default)]
+        duration_ms: u64,
+        /// Whether it was cut off from outside: a signal, a power cut.
+        #[serde(default)]
+        interrupted: bool,
+    },
+    /// A daemon began to watch over the directory.
+    ServiceStarted {
+        /// Its version.
+        backupd: String,
     },
     /// A set was read back after its run.
     SetVerified {

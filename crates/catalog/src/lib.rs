@@ -1,4 +1,5 @@
-//! What lies in the backup directory, and what should: sets, their manifests, the lock, the history, retention.
+//! What lies in the backup directory, and what should: sets, their manifests, the lock, the history, retention, the
+//! schedule of runs and the verdict on it all.
 //!
 //! Synchronous; the clock is an argument everywhere. Knows nothing of databases or of how artifacts are made. The format on disk is
 //! docs/set-format.md.
@@ -8,4 +9,6 @@ pub mod history;
 pub mod lock;
 pub mod manifest;
 pub mod retention;
+pub mod schedule;
 pub mod set;
+pub mod verdict;

@@ -2,12 +2,21 @@
 
 use catalog::manifest::{RunStatus, StepRecord};
 use catalog::set::SetId;
+use serde::{Deserialize, Serialize};
 
 /// One thing that happened.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// A run waits for another to end.
+    RunWaiting {
+        /// Who is at work.
+        by: String,
+    },
     /// A run holds the lock and has begun; its set is not there yet.
     RunStarted {
+        /// The id that its set will have, unless that is taken.
+        run: SetId,
         /// Who asked: `manual`, `schedule`, ….
         trigger: String,
     },

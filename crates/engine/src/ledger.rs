@@ -71,6 +71,8 @@ impl StepLimit {
 pub(crate) struct Ledger<'a> {
     pub observer: &'a dyn Observer,
     pub records: Vec<StepRecord>,
+    /// Whether every failure so far may pass by itself.
+    pub passing: bool,
     open: Option<(String, chrono::DateTime<chrono::Utc>, Instant)>,
 }
 
@@ -79,6 +81,7 @@ impl<'a> Ledger<'a> {
         Self {
             observer,
             records: Vec::new(),
+            passing: true,
             open: None,
         }
     }
@@ -101,6 +104,7 @@ impl<'a> Ledger<'a> {
         } else {
             StepStatus::Warning
         };
+        self.passing &= failure.as_ref().is_none_or(|failure| failure.passing);
         for note in &notes {
             warn(self.observer, &name, note.clone());
         }
@@ -146,7 +150,7 @@ impl<'a> Ledger<'a> {
         let refusals = found.refusals();
         let failure = (!refusals.is_empty()).then(|| Failure {
             message: refusals.join("; "),
-            exit_code: None,
+            ..Failure::default()
         });
         self.end(failure, notes);
         found
@@ -179,6 +183,7 @@ impl<'a> Ledger<'a> {
             .await;
         if let (Some(failure), Some(words)) = (&mut product.failure, limit.expired()) {
             failure.message = words;
+            failure.passing = false;
         }
         self.end(product.failure.clone(), std::mem::take(&mut product.notes));
         product

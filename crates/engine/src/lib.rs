@@ -1,4 +1,4 @@
-//! The use-cases of backupd, one a file: check, run, verify, prune.
+//! The use-cases of backupd, one a file: check, run, verify, prune, survey.
 //!
 //! The engine turns a checked [`Config`] into work on the `postgres`, `stream` and `catalog` crates and says what happens as
 //! [`Event`]s. It reads no environment, prints nothing, and never knows who listens.
@@ -13,6 +13,7 @@ pub mod prune;
 pub mod run;
 pub mod space;
 mod steps;
+pub mod survey;
 pub mod verify;
 
 pub use config::Config;

@@ -16,7 +16,9 @@ use stream::tar::{PackError, Tree, measure};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, DatabaseRole, DatabaseSource, TreeRole, TreeSource};
+use crate::run::RunError;
 use crate::space::{self, SourceSize};
+use crate::steps::Failure;
 
 /// Directories in which other programs keep *their* storage format under Supabase's storage volume. An archive of them taken live
 /// is no backup.
@@ -56,6 +58,9 @@ pub struct Check {
     /// What a failure stops.
     #[serde(skip)]
     pub blocks: Blocks,
+    /// Whether a failure may pass by itself.
+    #[serde(skip)]
+    pub passing: bool,
 }
 
 /// How a finding is.
@@ -87,14 +92,25 @@ impl Preflight {
             .collect()
     }
 
-    /// Why the named step cannot be done, in one sentence.
-    pub fn blocked(&self, step: &str) -> Option<String> {
+    /// The refusal of the whole run, where something everything needs is wanting.
+    pub(crate) fn refused(&self) -> Option<RunError> {
+        let reasons = self.refusals();
+        let passing = self.failed(&Blocks::Run).all(|check| check.passing);
+        (!reasons.is_empty()).then_some(RunError::Refused { reasons, passing })
+    }
+
+    /// Why the named step cannot be done.
+    pub(crate) fn blocked(&self, step: &str) -> Option<Failure> {
         let blocks = Blocks::Step(step.to_owned());
         let reasons: Vec<&str> = self
             .failed(&blocks)
             .map(|check| check.text.as_str())
             .collect();
-        (!reasons.is_empty()).then(|| reasons.join("; "))
+        (!reasons.is_empty()).then(|| Failure {
+            message: reasons.join("; "),
+            exit_code: None,
+            passing: self.failed(&blocks).all(|check| check.passing),
+        })
     }
 
     /// Whether any check failed.
@@ -116,6 +132,7 @@ impl Preflight {
             outcome,
             text: text.into(),
             blocks: blocks.clone(),
+            passing: false,
         });
     }
 }
@@ -139,32 +156,34 @@ pub async fn preflight(config: &Config, cancel: &CancellationToken) -> Preflight
 
 fn check_backup_dir(config: &Config, found: &mut Preflight) -> bool {
     let dir = &config.backup_dir;
-    let subject = "backup directory";
-    let fault = if !dir.exists() {
-        Some(format!(
-            "BACKUP_DIR {} does not exist: create it, or mount the backup volume there",
-            dir.display()
-        ))
-    } else if !dir.is_dir() {
-        Some(format!("BACKUP_DIR {} is not a directory", dir.display()))
-    } else {
-        rustix::fs::access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)
-            .err()
-            .map(|error| {
-                format!(
-                    "BACKUP_DIR {} is not writable: {}; give it to the user backupd runs as",
-                    dir.display(),
-                    std::io::Error::from(error)
-                )
-            })
-    };
+    let fault = backup_dir_fault(dir);
     let usable = fault.is_none();
     let (outcome, text) = match fault {
         Some(text) => (Outcome::Failed, text),
         None => (Outcome::Passed, format!("{} is writable", dir.display())),
     };
-    found.say(subject, outcome, &Blocks::Run, text);
+    found.say("backup directory", outcome, &Blocks::Run, text);
     usable
+}
+
+/// Why a backup directory cannot be used, with the fix.
+pub(crate) fn backup_dir_fault(dir: &Path) -> Option<String> {
+    if !dir.exists() {
+        return Some(format!(
+            "BACKUP_DIR {} does not exist: create it, or mount the backup volume there",
+            dir.display()
+        ));
+    }
+    if !dir.is_dir() {
+        return Some(format!("BACKUP_DIR {} is not a directory", dir.display()));
+    }
+    let error = rustix::fs::access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).err()?;
+    Some(format!(
+        "BACKUP_DIR {} is not writable: {}; give it to the user backupd runs as (uid {})",
+        dir.display(),
+        std::io::Error::from(error),
+        rustix::process::geteuid().as_raw()
+    ))
 }
 
 async fn check_tools(config: &Config, cancel: &CancellationToken, found: &mut Preflight) {
@@ -195,7 +214,13 @@ async fn check_database(source: &DatabaseSource, found: &mut Preflight) {
     let told = match ask(source).await {
         Ok(told) => told,
         Err(error) => {
-            found.say(label, Outcome::Failed, &blocks, error.to_string());
+            found.checks.push(Check {
+                subject: label.to_owned(),
+                outcome: Outcome::Failed,
+                text: error.to_string(),
+                blocks,
+                passing: error.is_transient(),
+            });
             return;
         }
     };

@@ -2,8 +2,9 @@
 //!
 //! Whatever happens, a set is either complete under its final name, kept as failed with its whole artifacts, or not there.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use catalog::catalog::{Catalog, PartialSet};
 use catalog::history::{Happening, History};
@@ -34,6 +35,8 @@ pub struct Finished {
     pub bytes: u64,
     /// What retention did; only after success.
     pub pruned: Option<Pruned>,
+    /// Whether the run failed on nothing but passing faults, so that the next may go well with nothing mended.
+    pub passing: bool,
 }
 
 impl Finished {
@@ -50,8 +53,13 @@ pub enum RunError {
     #[error(transparent)]
     Locked(LockError),
     /// Preflight found what everything needs wanting; nothing was created.
-    #[error("nothing was backed up, {} must be mended first:\n{}", count(.0.len()), bullets(.0))]
-    Refused(Vec<String>),
+    #[error("nothing was backed up, {} must be mended first:\n{}", count(reasons.len()), bullets(reasons))]
+    Refused {
+        /// In sentences.
+        reasons: Vec<String>,
+        /// Whether all of it may pass by itself.
+        passing: bool,
+    },
     /// Ended by a signal; the unfinished set was removed.
     #[error("interrupted; the unfinished set was removed")]
     Interrupted,
@@ -81,15 +89,26 @@ fn bullets(lines: &[String]) -> String {
         .join("\n")
 }
 
+/// What a run does when another is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Refuses.
+    AtOnce,
+    /// Waits for it to end.
+    Wait,
+}
+
+/// How often a run that waits for its turn looks again.
+const TURN_EVERY: Duration = Duration::from_millis(500);
+
 /// Makes one set.
 pub async fn run(
     config: &Config,
     origin: &Origin,
+    turn: Turn,
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<Finished, RunError> {
-    let began = clock::now();
-    let clock_start = Instant::now();
     let directory = |what: &str| {
         let what = what.to_owned();
         move |source| RunError::Directory { what, source }
@@ -98,37 +117,41 @@ pub async fn run(
         Ok(catalog) => catalog,
         // Preflight has the words for a directory that is missing or not writable, and finds what else must be mended.
         Err(source) => {
-            let refusals = preflight(config, cancel).await.refusals();
-            return Err(if refusals.is_empty() {
+            let found = preflight(config, cancel).await;
+            return Err(found.refused().unwrap_or_else(|| {
                 directory("the backup directory could not be opened")(source)
-            } else {
-                RunError::Refused(refusals)
-            });
+            }));
         }
     };
-    let _lock =
-        Lock::acquire(&config.backup_dir, began, "a backup run").map_err(RunError::Locked)?;
+    let _lock = take_turn(config, turn, observer, cancel).await?;
+    let (began, clock_start) = (clock::now(), Instant::now());
     let history =
         History::open(&config.backup_dir).map_err(directory("the history could not be opened"))?;
     observer.on(&Event::RunStarted {
+        run: SetId::at(began),
         trigger: origin.trigger.clone(),
     });
-    let leftovers = catalog
-        .sweep()
+    let leftovers = sweep(&catalog, &history)
         .map_err(directory("remains of a killed run could not be removed"))?;
+    let note = RefusalNote {
+        history: &history,
+        origin,
+        began: clock_start,
+    };
     if !leftovers.is_empty() {
         observer.on(&Event::LeftoversRemoved { names: leftovers });
     }
 
     let mut ledger = Ledger::new(observer);
     let found = ledger.preflight(config, cancel).await;
-    if cancel.is_cancelled() {
-        return Err(RunError::Interrupted);
-    }
-    let refusals = found.refusals();
-    if !refusals.is_empty() {
-        note_refusal(&history, &refusals);
-        return Err(RunError::Refused(refusals));
+    let refused = if cancel.is_cancelled() {
+        Some(RunError::Interrupted)
+    } else {
+        found.refused()
+    };
+    if let Some(error) = refused {
+        note.write(&error);
+        return Err(error);
     }
 
     let partial = catalog
@@ -146,13 +169,13 @@ pub async fn run(
     let filled = fill(config, &found, &partial, &mut manifest, &mut ledger, cancel).await;
     let outcome = match filled {
         Ok(()) if cancel.is_cancelled() => Err(RunError::Interrupted),
-        Ok(()) => finish(&catalog, &partial, &mut manifest, ledger.records)
+        Ok(()) => finish(&catalog, &partial, &mut manifest, &mut ledger.records)
             .map_err(directory("the set could not be completed")),
         Err(error) => Err(error),
     };
     if let Err(error) = outcome {
         discard(&catalog, partial, observer);
-        note_refusal(&history, &[error.to_string()]);
+        note.write(&error);
         return Err(error);
     }
 
@@ -163,7 +186,59 @@ pub async fn run(
         observer,
         manifest,
         clock_start,
+        ledger.passing,
     ))
+}
+
+/// Removes what a killed run left, unless a run is at work, and says what it removed: what a daemon does before it looks around.
+pub fn tidy(dir: &Path) -> std::io::Result<Vec<String>> {
+    let catalog = Catalog::open(dir)?;
+    match Lock::acquire(dir, clock::now(), "backupd's start") {
+        Ok(_lock) => sweep(&catalog, &History::open(dir)?),
+        Err(LockError::Held { .. }) => Ok(Vec::new()),
+        Err(LockError::Io { source, .. }) => Err(source),
+    }
+}
+
+/// Removes what a killed run left, and says in history what it could not say itself. The caller holds the lock.
+fn sweep(catalog: &Catalog, history: &History) -> std::io::Result<Vec<String>> {
+    let names = catalog.sweep()?;
+    if !names.is_empty() {
+        let killed = Happening::RunRefused {
+            reasons: vec!["killed; the unfinished set was removed".to_owned()],
+            trigger: None,
+            duration_ms: 0,
+            interrupted: true,
+        };
+        history.append(clock::now(), &killed)?;
+    }
+    Ok(names)
+}
+
+/// Takes the lock, when its turn has come.
+async fn take_turn(
+    config: &Config,
+    turn: Turn,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<Lock, RunError> {
+    let mut told = false;
+    loop {
+        match Lock::acquire(&config.backup_dir, clock::now(), "a backup run") {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held { by }) if turn == Turn::Wait => {
+                if !told {
+                    observer.on(&Event::RunWaiting { by });
+                    told = true;
+                }
+            }
+            Err(error) => return Err(RunError::Locked(error)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TURN_EVERY) => {}
+            () = cancel.cancelled() => return Err(RunError::Interrupted),
+        }
+    }
 }
 
 /// Keeps the run in history and applies retention. The set has its name: nothing here can take that back.
@@ -174,6 +249,7 @@ fn conclude(
     observer: &dyn Observer,
     manifest: Manifest,
     began: Instant,
+    passing: bool,
 ) -> Finished {
     let set = manifest.set;
     let bytes = manifest
@@ -210,6 +286,7 @@ fn conclude(
         manifest,
         bytes,
         pruned,
+        passing: passing && status != RunStatus::Succeeded,
     }
 }
 
@@ -270,7 +347,7 @@ async fn fill(
     ledger.end(
         written.err().map(|error| Failure {
             message: format!("manifest.json could not be written: {error}"),
-            exit_code: None,
+            ..Failure::default()
         }),
         Vec::new(),
     );
@@ -330,7 +407,7 @@ async fn verify(
     ledger.end(
         fault.map(|message| Failure {
             message,
-            exit_code: None,
+            ..Failure::default()
         }),
         Vec::new(),
     );
@@ -342,12 +419,12 @@ fn finish(
     catalog: &Catalog,
     partial: &PartialSet,
     manifest: &mut Manifest,
-    records: Vec<StepRecord>,
+    records: &mut Vec<StepRecord>,
 ) -> std::io::Result<()> {
     let all_well = records
         .iter()
         .all(|record| !matches!(record.status, StepStatus::Failed | StepStatus::Skipped));
-    manifest.steps = records;
+    manifest.steps = std::mem::take(records);
     manifest.status = if all_well {
         RunStatus::Succeeded
     } else {
@@ -396,11 +473,26 @@ fn discard(catalog: &Catalog, partial: PartialSet, observer: &dyn Observer) {
 }
 
 /// Keeps a run without a set in history. Its own failure adds nothing to the error that is already on its way to the user.
-fn note_refusal(history: &History, reasons: &[String]) {
-    let _ = history.append(
-        clock::now(),
-        &Happening::RunRefused {
-            reasons: reasons.to_vec(),
-        },
-    );
+struct RefusalNote<'a> {
+    history: &'a History,
+    origin: &'a Origin,
+    began: Instant,
+}
+
+impl RefusalNote<'_> {
+    fn write(&self, error: &RunError) {
+        let reasons = match error {
+            RunError::Refused { reasons, .. } => reasons.clone(),
+            other => vec![other.to_string()],
+        };
+        let _ = self.history.append(
+            clock::now(),
+            &Happening::RunRefused {
+                reasons,
+                trigger: Some(self.origin.trigger.clone()),
+                duration_ms: millis(self.began.elapsed()),
+                interrupted: matches!(error, RunError::Interrupted),
+            },
+        );
+    }
 }

@@ -110,7 +110,31 @@ pub enum DumpError {
     },
 }
 
+/// What PostgreSQL's programs say when the server went away or takes nobody now.
+const LOST: [&str; 7] = [
+    "connection to server",
+    "could not connect",
+    "server closed the connection",
+    "terminating connection",
+    "the database system is",
+    "connection has been closed",
+    "no connection to the server",
+];
+/// What they say besides when the server will never take them as they come.
+const REJECTED: [&str; 4] = ["authentication failed", "no pg_hba.conf entry", "does not exist", "certificate"];
+
 impl DumpError {
+    /// Whether the same dump may go well a little later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Child(ChildError::Failed { stderr, .. }) => {
+                let says = |words: &[&str]| words.iter().any(|words| stderr.contains(words));
+                says(&LOST) && !says(&REJECTED)
+            }
+            _ => false,
+        }
+    }
+
     /// The program's exit status, where it exited by itself.
     pub fn exit_code(&self) -> Option<i32> {
         match self {

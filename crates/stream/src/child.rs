@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use crate::orphans::{self, Known};
 use crate::proof::Finished;
 
 /// Time a child has to end by itself after SIGTERM: pg_dump ends at once, a server within this.
@@ -219,14 +220,13 @@ impl Program {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let child = command.spawn().map_err(|source| self.not_started(source))?;
-        let group = child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let (child, known) =
+            orphans::start(&mut command).map_err(|source| self.not_started(source))?;
         Ok(Running {
             program: self.name(),
             child,
-            group,
+            group: known.pid(),
+            _known: known,
         })
     }
 
@@ -243,6 +243,7 @@ struct Running {
     program: String,
     child: Child,
     group: Option<Pid>,
+    _known: Known,
 }
 
 impl Running {

@@ -6,6 +6,7 @@ pub mod child;
 pub mod digest;
 pub mod durable;
 pub mod gzip;
+pub mod orphans;
 mod proof;
 pub mod read;
 

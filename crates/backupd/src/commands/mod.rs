@@ -1,10 +1,14 @@
 //! One file a subcommand: each takes settings, asks the engine, and prints what came of it.
 
 mod check;
+mod health;
 mod list;
 mod prune;
 mod run;
+mod serve;
 mod show;
+mod status;
+mod trigger;
 mod verify;
 
 use std::io::Write;
@@ -59,7 +63,11 @@ pub async fn dispatch(command: Command, environment: Environment) -> ExitCode {
         }
     };
     let ended = match command {
-        Command::Run(output) => run::execute(&output, &environment, &signals).await,
+        Command::Serve => serve::execute(&environment, &signals).await,
+        Command::Trigger(asked) => trigger::execute(&asked, &environment, &signals).await,
+        Command::Status(output) => status::execute(&output, &environment).await,
+        Command::Health => health::execute(&environment).await,
+        Command::Run(asked) => run::execute(&asked, &environment, &signals).await,
         Command::Check(output) => check::execute(&output, &environment, &signals).await,
         Command::List(output) => list::execute(&output, &environment),
         Command::Show(asked) => show::execute(&asked, &environment),
@@ -87,6 +95,9 @@ pub enum Refusal {
     /// Another run is at work.
     #[error(transparent)]
     Lock(#[from] catalog::lock::LockError),
+    /// The daemon gives no answer.
+    #[error(transparent)]
+    Daemon(#[from] crate::daemon::control::ClientError),
     /// The set cannot be used.
     #[error("{0}")]
     Unusable(String),

@@ -1,79 +1,46 @@
 //! `backupd run`: one set, made in this process.
 
-use engine::run::{Finished, Origin, RunError, run};
-use serde::Serialize;
+use engine::run::{Origin, Turn, run};
 
 use super::{Exit, Refusal, print_json, print_text};
-use crate::cli::Output;
+use crate::cli::Run;
 use crate::env::Environment;
+use crate::outcome::{How, Outcome};
 use crate::render::{self, progress::Progress};
 use crate::signals::Signals;
 
-#[derive(Serialize)]
-struct NoSet<'a> {
-    set: Option<&'a str>,
-    status: &'a str,
-    error: String,
-}
-
 pub async fn execute(
-    output: &Output,
+    asked: &Run,
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     let config = environment.config()?;
     let progress = Progress::start(&environment.logging()?);
     let origin = Origin::here("manual", env!("CARGO_PKG_VERSION"));
-    let ended = run(&config, &origin, &progress, &signals.token).await;
+    let turn = if asked.wait { Turn::Wait } else { Turn::AtOnce };
+    let ended = run(&config, &origin, turn, &progress, &signals.token).await;
     progress.clear();
-    match ended {
-        Ok(finished) => {
-            if output.json {
-                print_json(&finished.manifest)?;
-            } else {
-                print_text(&summary(&finished, &config.backup_dir))?;
-            }
-            Ok(if finished.succeeded() {
-                Exit::Done
-            } else {
-                Exit::Failed
-            })
-        }
-        Err(error) => {
-            if output.json {
-                print_json(&NoSet {
-                    set: None,
-                    status: "failed",
-                    error: error.to_string(),
-                })?;
-            }
-            render::error::say(&error.to_string());
-            Ok(match error {
-                RunError::Locked(_) => Exit::Locked,
-                RunError::Interrupted => Exit::Interrupted(signals.exit_code()),
-                RunError::Refused(_) | RunError::Directory { .. } => Exit::Failed,
-            })
-        }
-    }
+    say(
+        &Outcome::of(ended, &config.backup_dir),
+        asked.output.json,
+        signals,
+    )
 }
 
-fn summary(finished: &Finished, dir: &std::path::Path) -> String {
-    let mut text = render::set::manifest(&finished.manifest);
-    let removed = finished
-        .pruned
-        .as_ref()
-        .map_or(0, |pruned| pruned.removed.len());
-    if removed > 0 {
-        text.push_str(&format!("retention removed {removed} older set(s)\n"));
+/// Prints how a run ended, and with what the process exits.
+pub fn say(outcome: &Outcome, json: bool, signals: &Signals) -> Result<Exit, Refusal> {
+    if json {
+        print_json(&outcome.json().map_err(std::io::Error::from)?)?;
+    } else if let Some(summary) = outcome.summary() {
+        print_text(&summary)?;
     }
-    let verdict = if finished.succeeded() {
-        "good: every byte was read back"
-    } else {
-        "FAILED: this set does not count as a backup"
-    };
-    text.push_str(&format!(
-        "{} is {verdict}\n",
-        dir.join(finished.set.to_string()).display()
-    ));
-    text
+    if let Some(error) = &outcome.error {
+        render::error::say(error);
+    }
+    Ok(match outcome.how {
+        How::Succeeded => Exit::Done,
+        How::Failed => Exit::Failed,
+        How::Locked => Exit::Locked,
+        How::Interrupted => Exit::Interrupted(signals.exit_code()),
+    })
 }

@@ -4,17 +4,21 @@ mod logging;
 mod names;
 mod parse;
 mod raw;
+mod service;
 mod sources;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use catalog::retention::Policy;
+use chrono::{DateTime, Utc};
 use engine::Config;
 use engine::config::ToolSearch;
 
 pub use logging::{LogFormat, Logging};
 use names::Setting;
+pub use service::Service;
 
 /// Everything that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -106,14 +110,41 @@ impl Environment {
     /// Everything a run needs.
     pub fn config(&self) -> Result<Config, Problems> {
         let mut problems = self.problems.clone();
-        let backup_dir = self.dir(&mut problems);
-        let (databases, trees) = sources::read(&self.vars, &mut problems);
-        let (format, encoding) = parse::format_and_encoding(&self.vars, &mut problems);
-        let retention = parse::retention(&self.vars, &mut problems);
-        let step_timeout = parse::step_timeout(&self.vars, &mut problems);
+        let config = self.read_config(&mut problems);
+        problems.unless(config)
+    }
+
+    /// Everything the daemon needs.
+    pub fn service(&self, now: DateTime<Utc>) -> Result<Service, Problems> {
+        let mut problems = self.problems.clone();
+        let config = self.read_config(&mut problems);
+        let service = service::read(&self.vars, config, now, &mut problems);
+        problems.unless(service)
+    }
+
+    /// Where the daemon's control socket is.
+    pub fn control_socket(&self) -> Result<PathBuf, Problems> {
+        let mut problems = Problems::default();
+        let socket = service::control_socket(&self.vars, &mut problems);
+        problems.unless(socket)
+    }
+
+    /// Where the daemon's status server listens.
+    pub fn http_addr(&self) -> Result<SocketAddr, Problems> {
+        let mut problems = Problems::default();
+        let addr = service::http_addr(&self.vars, &mut problems);
+        problems.unless(addr)
+    }
+
+    fn read_config(&self, problems: &mut Problems) -> Option<Config> {
+        let backup_dir = self.dir(problems);
+        let (databases, trees) = sources::read(&self.vars, problems);
+        let (format, encoding) = parse::format_and_encoding(&self.vars, problems);
+        let retention = parse::retention(&self.vars, problems);
+        let step_timeout = parse::step_timeout(&self.vars, problems);
         // Judged here too, so that one message names all problems.
-        logging::read(&self.vars, &mut problems);
-        let config = backup_dir
+        logging::read(&self.vars, problems);
+        backup_dir
             .zip(retention)
             .map(|(backup_dir, retention)| Config {
                 backup_dir,
@@ -124,8 +155,7 @@ impl Environment {
                 retention,
                 step_timeout,
                 tools: self.tool_search(),
-            });
-        problems.unless(config)
+            })
     }
 
     /// `BACKUP_DIR`: all that commands on finished sets need, so that they work on the worst day with nothing else set.

@@ -146,6 +146,11 @@ pub fn step_timeout(vars: &BTreeMap<String, String>, problems: &mut Problems) ->
     let Some(value) = raw.backup_step_timeout else {
         return Some(DEFAULT_STEP_TIMEOUT);
     };
+    duration_or_off("BACKUP_STEP_TIMEOUT", &value, problems)
+}
+
+/// A span of time, or none for `off`.
+pub fn duration_or_off(name: &str, value: &str, problems: &mut Problems) -> Option<Duration> {
     let value = value.trim();
     if value.eq_ignore_ascii_case("off") {
         return None;
@@ -153,7 +158,7 @@ pub fn step_timeout(vars: &BTreeMap<String, String>, problems: &mut Problems) ->
     let parsed = duration(value);
     if parsed.is_none() {
         problems.say(format!(
-            "BACKUP_STEP_TIMEOUT={value} is no time limit: use seconds (5400), a unit (90m, 6h, 2d) or off"
+            "{name}={value} is no span of time: use seconds (5400), a unit (90m, 6h, 2d) or off"
         ));
     }
     parsed

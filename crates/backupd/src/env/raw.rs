@@ -54,6 +54,20 @@ pub struct Retention {
     pub backup_retention_min: Option<String>,
 }
 
+/// When the daemon runs, and where it is asked.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Service {
+    pub backup_schedule: Option<String>,
+    pub backup_timezone: Option<String>,
+    pub backup_jitter: Option<String>,
+    pub backup_catch_up: Option<String>,
+    pub backup_retries: Option<String>,
+    pub backup_max_age_hours: Option<String>,
+    pub backup_http_addr: Option<String>,
+    pub backup_control_socket: Option<String>,
+}
+
 /// How logs are written.
 #[derive(Default, Deserialize)]
 #[serde(default)]

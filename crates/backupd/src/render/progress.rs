@@ -36,6 +36,11 @@ impl Progress {
         Self { bar }
     }
 
+    /// Shows events as log lines only; logging is installed already.
+    pub fn logged() -> Self {
+        Self { bar: None }
+    }
+
     /// Takes the moving line away.
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {
@@ -80,7 +85,8 @@ impl Progress {
 impl Observer for Progress {
     fn on(&self, event: &Event) {
         match event {
-            Event::RunStarted { trigger } => info!(trigger, "run started"),
+            Event::RunWaiting { by } => self.above(|| info!(by, "waiting for another to end")),
+            Event::RunStarted { run, trigger } => info!(%run, trigger, "run started"),
             Event::LeftoversRemoved { names } => self.above(|| {
                 warn!(
                     names = names.join(" "),

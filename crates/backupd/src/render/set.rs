@@ -2,6 +2,7 @@
 
 use catalog::manifest::{Manifest, RunStatus, StepStatus};
 use engine::space::human;
+use engine::survey::RunResult;
 
 use super::table::Table;
 
@@ -27,6 +28,15 @@ pub fn status(status: RunStatus) -> &'static str {
         RunStatus::Running => "running",
         RunStatus::Succeeded => "succeeded",
         RunStatus::Failed => "failed",
+    }
+}
+
+/// How a run ended, in a word.
+pub fn result(result: RunResult) -> &'static str {
+    match result {
+        RunResult::Succeeded => "succeeded",
+        RunResult::Failed => "FAILED",
+        RunResult::Interrupted => "interrupted",
     }
 }
 

@@ -1,12 +1,12 @@
 //! One database: its dump, and the roles and database settings that a dump leaves out.
 
 use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin, TableRows};
-use postgres::dump::{DumpFormat, DumpRequest, dump};
+use postgres::dump::{DumpError, DumpFormat, DumpRequest, dump};
 use postgres::roles::dump_roles;
 use postgres::tools::Tools;
 use stream::artifact::{Compression, Encoding};
 
-use super::{Context, Product, record};
+use super::{Context, Failure, Product, record};
 use crate::config::{DatabaseRole, DatabaseSource};
 use crate::preflight::DatabaseFacts;
 
@@ -75,7 +75,15 @@ async fn dump_database(
                 ..artifact
             });
         }
-        Err(error) => product.fail(error.to_string(), error.exit_code()),
+        Err(error) => product.failure = Some(failure(&error)),
+    }
+}
+
+fn failure(error: &DumpError) -> Failure {
+    Failure {
+        message: error.to_string(),
+        exit_code: error.exit_code(),
+        passing: error.is_transient(),
     }
 }
 
@@ -117,7 +125,7 @@ async fn dump_its_roles(
                 ..artifact
             });
         }
-        Err(error) => product.fail(error.to_string(), error.exit_code()),
+        Err(error) => product.failure = Some(failure(&error)),
     }
 }
 

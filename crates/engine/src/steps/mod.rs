@@ -43,6 +43,8 @@ pub(crate) struct Failure {
     pub message: String,
     /// The child's exit status, where a child failed.
     pub exit_code: Option<i32>,
+    /// Whether the same may go well a little later.
+    pub passing: bool,
 }
 
 impl Product {
@@ -56,14 +58,18 @@ impl Product {
         self.failure = Some(Failure {
             message: message.into(),
             exit_code,
+            passing: false,
         });
     }
 }
 
 /// Does one data step. A finding of preflight against the step is its failure.
 pub(crate) async fn perform(step: &Step, context: &Context<'_>) -> Product {
-    if let Some(reason) = context.preflight.blocked(&step.name) {
-        return Product::failed(reason, None);
+    if let Some(failure) = context.preflight.blocked(&step.name) {
+        return Product {
+            failure: Some(failure),
+            ..Product::default()
+        };
     }
     match &step.source {
         Source::Database(source) => database::perform(source, context).await,

@@ -1,0 +1,93 @@
+//! `backupd status`: the daemon's state.
+
+use catalog::verdict::{Health, span};
+use chrono::{SecondsFormat, TimeDelta};
+use engine::clock;
+
+use super::{Exit, Refusal, print_json, print_text};
+use crate::cli::Output;
+use crate::daemon::control::{Answer, Client, ClientError, Request};
+use crate::daemon::state::Report;
+use crate::env::Environment;
+use crate::render::set::{bytes, duration, result};
+use crate::render::table::Table;
+
+pub async fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refusal> {
+    let socket = environment.control_socket()?;
+    let mut client = Client::ask(&socket, &Request::Status).await?;
+    let Answer::Report(report) = client.next().await? else {
+        return Err(ClientError::Gone.into());
+    };
+    if output.json {
+        print_json(&report)?;
+    } else {
+        print_text(&text(&report))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn text(report: &Report) -> String {
+    let now = clock::now();
+    let mut table = Table::new(&[]);
+    let health = match report.verdict.health {
+        Health::Healthy => "healthy",
+        Health::Starting => "starting",
+        Health::Unhealthy => "UNHEALTHY",
+    };
+    table.row(["health", &format!("{health}: {}", report.verdict.reasons.join("; "))]);
+    table.row(["now", &current(report)]);
+    let last = report.last_run.as_ref().map_or("none".to_owned(), |run| {
+        format!(
+            "{} {}{}, {} ago, took {}{}",
+            run.set.map_or("no set".to_owned(), |set| set.to_string()),
+            result(run.result),
+            run.trigger.as_ref().map_or(String::new(), |trigger| format!(" ({trigger})")),
+            span(now - run.ended_at),
+            duration(run.duration_ms),
+            run.error.as_ref().map_or(String::new(), |error| format!(": {error}")),
+        )
+    });
+    table.row(["last run", &last]);
+    let good = report.last_good.as_ref().map_or("NONE".to_owned(), |good| {
+        format!("{}, {} old, {}", good.set, span(TimeDelta::seconds(good.age_seconds)), bytes(good.bytes))
+    });
+    table.row(["last good set", &good]);
+    table.row(["last drill", "never"]);
+    let next = report.next_run.as_ref().map_or("none".to_owned(), |next| {
+        format!(
+            "{} ({}), in {}",
+            next.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            next.reason,
+            span(next.at - now)
+        )
+    });
+    table.row(["next run", &next]);
+    table.row(["schedule", report.schedule.as_deref().unwrap_or("off")]);
+    let disk = &report.disk;
+    let room = format!(
+        "{} sets, {} of them good, {}; {} free",
+        disk.sets,
+        disk.good_sets,
+        bytes(disk.set_bytes),
+        bytes(disk.free_bytes)
+    );
+    table.row(["disk", &room]);
+    table.to_string()
+}
+
+fn current(report: &Report) -> String {
+    let Some(current) = &report.current_run else {
+        return "idle".to_owned();
+    };
+    let step = current.step.as_deref().unwrap_or("between steps");
+    let expected = current
+        .expected_bytes
+        .map_or(String::new(), |expected| format!(" of {}", bytes(expected)));
+    format!(
+        "run {} ({}) at work since {}: {step}, {}{expected} read",
+        current.run,
+        current.trigger,
+        current.started_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        bytes(current.raw_bytes)
+    )
+}

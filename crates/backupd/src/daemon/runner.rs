@@ -1,0 +1,126 @@
+//! The daemon's runs: each a task of its own that nobody has to wait for, told to whoever listens.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use catalog::schedule::Ended;
+use catalog::set::SetId;
+use engine::run::{Finished, Origin, RunError, Turn, run};
+use engine::{Event, Observer, clock};
+use std::sync::OnceLock;
+use tokio::sync::{broadcast, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::state::State;
+use crate::outcome::Outcome;
+use crate::render::progress::Progress;
+
+/// A listener that falls this many events behind misses the oldest: more than a minute of progress.
+const EVENTS: usize = 512;
+
+/// One thing a listener is told.
+#[derive(Debug, Clone)]
+pub enum Told {
+    /// Something happened.
+    Event(Event),
+    /// The run is over; nothing follows.
+    Ended(Arc<Outcome>),
+}
+
+/// Begins runs.
+pub struct Runner {
+    state: Arc<State>,
+    log: Progress,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    /// Runs that are at work or wait for their turn.
+    active: AtomicUsize,
+    /// To the scheduler.
+    ended: mpsc::UnboundedSender<Ended>,
+}
+
+impl Runner {
+    /// Runs are cancelled by `cancel` and counted by `tasks`; their ends are told through `ended`.
+    pub fn new(
+        state: Arc<State>,
+        cancel: CancellationToken,
+        tasks: TaskTracker,
+        ended: mpsc::UnboundedSender<Ended>,
+    ) -> Self {
+        Self {
+            state,
+            log: Progress::logged(),
+            cancel,
+            tasks,
+            active: AtomicUsize::new(0),
+            ended,
+        }
+    }
+
+    /// Whether a run is at work or waits for its turn.
+    pub fn is_busy(&self) -> bool {
+        self.active.load(Ordering::SeqCst) > 0
+    }
+
+    /// Begins a run, or lets it wait for its turn. It goes on whether somebody listens or not.
+    pub fn begin(self: &Arc<Self>, trigger: &str, turn: Turn) -> broadcast::Receiver<Told> {
+        let (tell, listen) = broadcast::channel(EVENTS);
+        let runner = self.clone();
+        let origin = Origin::here(trigger, env!("CARGO_PKG_VERSION"));
+        self.active.fetch_add(1, Ordering::SeqCst);
+        self.tasks.spawn(async move {
+            let config = &runner.state.service.config;
+            let teller = Teller {
+                runner: &runner,
+                tell: &tell,
+                run: OnceLock::new(),
+            };
+            let ended = run(config, &origin, turn, &teller, &runner.cancel).await;
+            runner.state.live.ended(teller.run.get().copied());
+            runner.state.refresh().await;
+            if let Some(how) = how(&ended) {
+                // The scheduler ends only together with the daemon.
+                let _ = runner.ended.send(how);
+            }
+            if let Err(error) = &ended {
+                tracing::error!("{error}");
+            }
+            runner.active.fetch_sub(1, Ordering::SeqCst);
+            let outcome = Outcome::of(ended, &config.backup_dir);
+            // Nobody may be listening.
+            let _ = tell.send(Told::Ended(Arc::new(outcome)));
+        });
+        listen
+    }
+}
+
+/// What the scheduler makes of a run's end; nothing of one that was not made.
+fn how(ended: &Result<Finished, RunError>) -> Option<Ended> {
+    match ended {
+        Ok(finished) if finished.succeeded() => Some(Ended::Well),
+        Ok(Finished { passing: true, .. }) | Err(RunError::Refused { passing: true, .. }) => {
+            Some(Ended::Passing)
+        }
+        Ok(_) | Err(RunError::Refused { .. } | RunError::Directory { .. }) => Some(Ended::Lasting),
+        Err(RunError::Locked(_) | RunError::Interrupted) => None,
+    }
+}
+
+/// Passes a run's events on: to the log, to what is known live, to who listens.
+struct Teller<'a> {
+    runner: &'a Runner,
+    tell: &'a broadcast::Sender<Told>,
+    run: OnceLock<SetId>,
+}
+
+impl Observer for Teller<'_> {
+    fn on(&self, event: &Event) {
+        if let Event::RunStarted { run, .. } = event {
+            let _ = self.run.set(*run); // It starts once.
+        }
+        self.runner.log.on(event);
+        self.runner.state.live.on(event, clock::now());
+        let _ = self.tell.send(Told::Event(event.clone())); // Nobody may be listening.
+    }
+}

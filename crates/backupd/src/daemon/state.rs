@@ -1,0 +1,247 @@
+//! What the daemon knows: the last survey of the backup directory, the run at work, the next one, and the verdict on it all.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use catalog::schedule::Next;
+use catalog::set::SetId;
+use catalog::verdict::{self, Situation, Verdict, span};
+use chrono::{DateTime, TimeDelta, Utc};
+use engine::clock;
+use engine::survey::{LastRun, RunResult, Survey, survey};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::live::{Current, Live};
+use crate::env::Service;
+
+/// How often the backup directory is asked without a reason: what other processes did there shows within this.
+const SURVEY_EVERY: Duration = Duration::from_secs(30);
+/// A directory that has not answered for this long hangs: a lost network file system.
+const SURVEY_OVERDUE: TimeDelta = TimeDelta::seconds(150);
+/// The scheduler's heartbeat; a stall is told after several missed ones.
+pub const HEARTBEAT: Duration = Duration::from_secs(10);
+const MAX_SILENCE: TimeDelta = TimeDelta::seconds(90);
+/// A first run has this long to become a good set.
+const FIRST_RUN_GRACE: TimeDelta = TimeDelta::hours(6);
+
+/// What the daemon knows.
+pub struct State {
+    /// Its settings.
+    pub service: Service,
+    /// What goes on.
+    pub live: Live,
+    survey: Mutex<Arc<Survey>>,
+    next: Mutex<Option<Next>>,
+    started: Instant,
+    started_at: DateTime<Utc>,
+    /// Seconds from `started` to the scheduler's last heartbeat.
+    heartbeat: AtomicU64,
+    ask: Notify,
+    answered: Notify,
+}
+
+/// All of it, for machines: the answer of `/health` and of `status --json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    /// Health, with reasons.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    /// backupd's version.
+    pub backupd: String,
+    /// The schedule with its time zone; none without.
+    pub schedule: Option<String>,
+    /// The run at work.
+    pub current_run: Option<Current>,
+    /// The run that ended last.
+    pub last_run: Option<LastRun>,
+    /// The newest good set.
+    pub last_good: Option<GoodSet>,
+    /// When the next run begins.
+    pub next_run: Option<NextRun>,
+    /// Age of the scheduler's heartbeat.
+    pub heartbeat_age_seconds: i64,
+    /// Sets and room.
+    pub disk: Disk,
+}
+
+/// A good set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GoodSet {
+    /// Its id.
+    pub set: SetId,
+    /// Since its run began.
+    pub age_seconds: i64,
+    /// On disk.
+    pub bytes: u64,
+}
+
+/// The next run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NextRun {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// `schedule`, `catch-up` or `retry`.
+    pub reason: String,
+}
+
+/// Sets and room.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Disk {
+    /// Good sets.
+    pub good_sets: usize,
+    /// All sets.
+    pub sets: usize,
+    /// Bytes of all sets.
+    pub set_bytes: u64,
+    /// Bytes that can still be written.
+    pub free_bytes: u64,
+}
+
+impl State {
+    /// Begins with a first survey, which may block.
+    pub fn new(service: Service) -> Self {
+        let now = clock::now();
+        let first = survey(&service.config.backup_dir, &service.config.retention, now);
+        Self {
+            service,
+            live: Live::default(),
+            survey: Mutex::new(Arc::new(first)),
+            next: Mutex::new(None),
+            started: Instant::now(),
+            started_at: now,
+            heartbeat: AtomicU64::new(0),
+            ask: Notify::new(),
+            answered: Notify::new(),
+        }
+    }
+
+    /// The last survey.
+    pub fn survey(&self) -> Arc<Survey> {
+        lock(&self.survey).clone()
+    }
+
+    /// Asks the backup directory again and again, until cancelled.
+    pub async fn keep_surveying(self: Arc<Self>, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SURVEY_EVERY) => {}
+                () = self.ask.notified() => {}
+                () = cancel.cancelled() => return,
+            }
+            let state = self.clone();
+            let asked = tokio::task::spawn_blocking(move || {
+                let config = &state.service.config;
+                survey(&config.backup_dir, &config.retention, clock::now())
+            });
+            // A panic in there leaves the old survey, whose age is then told.
+            if let Ok(told) = asked.await {
+                *lock(&self.survey) = Arc::new(told);
+            }
+            self.answered.notify_waiters();
+        }
+    }
+
+    /// Asks the backup directory now; returns when it has answered, or soon after where it hangs.
+    pub async fn refresh(&self) {
+        let asked = clock::now();
+        let told = async {
+            loop {
+                let answered = self.answered.notified();
+                if self.survey().taken_at >= asked {
+                    return;
+                }
+                self.ask.notify_one();
+                answered.await;
+            }
+        };
+        // Where the directory hangs, its age says so.
+        let _ = tokio::time::timeout(HEARTBEAT, told).await;
+    }
+
+    /// The scheduler is alive.
+    pub fn beat(&self, next: Option<Next>) {
+        *lock(&self.next) = next;
+        self.heartbeat
+            .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    /// Everything, as of now.
+    pub fn report(&self, now: DateTime<Utc>) -> Report {
+        let survey = self.survey();
+        let silence = self.silence();
+        let newest = survey.newest_good(now);
+        Report {
+            verdict: self.verdict(&survey, silence, now),
+            backupd: env!("CARGO_PKG_VERSION").to_owned(),
+            schedule: self.service.schedule.as_ref().map(ToString::to_string),
+            current_run: self.live.current(),
+            last_run: survey.last_run.clone(),
+            last_good: newest.map(|entry| GoodSet {
+                set: entry.id,
+                age_seconds: (now - entry.id.time()).num_seconds().max(0),
+                bytes: entry.bytes,
+            }),
+            next_run: (*lock(&self.next)).map(|next| NextRun {
+                at: next.at,
+                reason: next.reason.name().to_owned(),
+            }),
+            heartbeat_age_seconds: silence.num_seconds(),
+            disk: Disk {
+                good_sets: survey.good(),
+                sets: survey.sets.len(),
+                set_bytes: survey.bytes(),
+                free_bytes: survey.free,
+            },
+        }
+    }
+
+    fn verdict(&self, survey: &Survey, silence: TimeDelta, now: DateTime<Utc>) -> Verdict {
+        let failure = survey
+            .last_run
+            .as_ref()
+            .filter(|run| run.result == RunResult::Failed)
+            .map(|run| run.error.clone().unwrap_or_else(|| "see its log".to_owned()));
+        let overdue = now - survey.taken_at;
+        let hangs = (overdue > SURVEY_OVERDUE).then(|| {
+            format!(
+                "BACKUP_DIR {} has not answered for {}",
+                self.service.config.backup_dir.display(),
+                span(overdue)
+            )
+        });
+        verdict::judge(&Situation {
+            now,
+            newest_good: survey.newest_good(now).map(|entry| entry.id.time()),
+            future_sets: survey.future_sets(now),
+            last_failure: failure,
+            first_set_by: self.first_set_by(survey),
+            max_age: self.service.max_age,
+            silence,
+            max_silence: MAX_SILENCE,
+            directory_fault: hangs.or_else(|| survey.fault.clone()),
+        })
+    }
+
+    /// The first run begins when backupd first comes here, or at its first moment.
+    fn first_set_by(&self, survey: &Survey) -> DateTime<Utc> {
+        let since = survey.since.unwrap_or(self.started_at);
+        let first_moment = match &self.service.schedule {
+            Some(schedule) if !self.service.catch_up => schedule.after(since),
+            _ => None,
+        };
+        first_moment.unwrap_or(since) + FIRST_RUN_GRACE
+    }
+
+    fn silence(&self) -> TimeDelta {
+        let last = Duration::from_secs(self.heartbeat.load(Ordering::Relaxed));
+        TimeDelta::from_std(self.started.elapsed().saturating_sub(last)).unwrap_or(TimeDelta::MAX)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // A panic elsewhere leaves plain values behind, which are as good as before.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

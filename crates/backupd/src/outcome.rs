@@ -1,0 +1,110 @@
+//! How a run ended, for its caller: the same whether the run was made in this process or by the daemon.
+
+use std::path::{Path, PathBuf};
+
+use catalog::manifest::Manifest;
+use engine::run::{Finished, RunError};
+use serde::{Deserialize, Serialize};
+
+use crate::render;
+
+/// How a run ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// In a word.
+    pub how: How,
+    /// The set that was made, good or failed.
+    pub made: Option<Made>,
+    /// Why there is no set.
+    pub error: Option<String>,
+}
+
+/// How a run ended, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum How {
+    /// With a good set.
+    Succeeded,
+    /// With a failed one, or none.
+    Failed,
+    /// Not begun: another run was at work.
+    Locked,
+    /// Cut off by a signal.
+    Interrupted,
+}
+
+/// A set that a run made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Made {
+    /// What it holds.
+    pub manifest: Manifest,
+    /// Its directory.
+    pub path: PathBuf,
+    /// How many older sets retention removed.
+    pub removed: usize,
+}
+
+#[derive(Serialize)]
+struct NoSet<'a> {
+    set: Option<&'a str>,
+    status: &'a str,
+    error: &'a str,
+}
+
+impl Outcome {
+    /// Of a run into the backup directory `dir`.
+    pub fn of(ended: Result<Finished, RunError>, dir: &Path) -> Self {
+        match ended {
+            Ok(finished) => Self {
+                how: if finished.succeeded() {
+                    How::Succeeded
+                } else {
+                    How::Failed
+                },
+                made: Some(Made {
+                    path: dir.join(finished.set.to_string()),
+                    removed: finished.pruned.map_or(0, |pruned| pruned.removed.len()),
+                    manifest: finished.manifest,
+                }),
+                error: None,
+            },
+            Err(error) => Self {
+                how: match error {
+                    RunError::Locked(_) => How::Locked,
+                    RunError::Interrupted => How::Interrupted,
+                    RunError::Refused { .. } | RunError::Directory { .. } => How::Failed,
+                },
+                made: None,
+                error: Some(error.to_string()),
+            },
+        }
+    }
+
+    /// The manifest, or the failure, as JSON.
+    pub fn json(&self) -> serde_json::Result<serde_json::Value> {
+        match &self.made {
+            Some(made) => serde_json::to_value(&made.manifest),
+            None => serde_json::to_value(NoSet {
+                set: None,
+                status: "failed",
+                error: self.error.as_deref().unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// The set and what became of it, for people; nothing where there is none.
+    pub fn summary(&self) -> Option<String> {
+        let made = self.made.as_ref()?;
+        let mut text = render::set::manifest(&made.manifest);
+        if made.removed > 0 {
+            text.push_str(&format!("retention removed {} older set(s)\n", made.removed));
+        }
+        let verdict = if self.how == How::Succeeded {
+            "good: every byte was read back"
+        } else {
+            "FAILED: this set does not count as a backup"
+        };
+        text.push_str(&format!("{} is {verdict}\n", made.path.display()));
+        Some(text)
+    }
+}

@@ -1,0 +1,194 @@
+//! Whether an operator can sleep: the health verdict, out of plain facts. Pure; the present moment is one of them.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+/// A clock may be wrong by this much; a set from further ahead in the future says nothing about the present.
+pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
+
+/// What is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Situation {
+    /// The present moment.
+    pub now: DateTime<Utc>,
+    /// When the newest good set began; none from the future.
+    pub newest_good: Option<DateTime<Utc>>,
+    /// Good sets dated later than the clock allows.
+    pub future_sets: usize,
+    /// How the last run ended: nothing, or its failure in words. A run that was cut off by a stop of the daemon is no failure.
+    pub last_failure: Option<String>,
+    /// When a first good set may be expected at the latest.
+    pub first_set_by: DateTime<Utc>,
+    /// A good set older than this is too old.
+    pub max_age: TimeDelta,
+    /// How long the scheduler has not been heard of.
+    pub silence: TimeDelta,
+    /// The longest that is no fault.
+    pub max_silence: TimeDelta,
+    /// Why the backup directory cannot be used.
+    pub directory_fault: Option<String>,
+}
+
+/// The verdict's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// There is a recent good set, and the next one is on its way.
+    Healthy,
+    /// There is no set yet, and it is too early to complain.
+    Starting,
+    /// Somebody must look.
+    Unhealthy,
+}
+
+/// The verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// In a word.
+    pub health: Health,
+    /// In sentences: every fault, or why all is well.
+    pub reasons: Vec<String>,
+}
+
+/// Judges.
+pub fn judge(situation: &Situation) -> Verdict {
+    let mut faults = Vec::new();
+    if let Some(fault) = &situation.directory_fault {
+        faults.push(fault.clone());
+    }
+    if situation.silence > situation.max_silence {
+        faults.push(format!(
+            "the scheduler has not been heard of for {}: restart the container",
+            span(situation.silence)
+        ));
+    }
+    if let Some(words) = &situation.last_failure {
+        faults.push(format!("the last run failed: {words}"));
+    }
+    let now = situation.now;
+    match situation.newest_good {
+        Some(good) if now - good > situation.max_age => faults.push(format!(
+            "the newest good set is {} old, more than {} (BACKUP_MAX_AGE_HOURS)",
+            span(now - good),
+            span(situation.max_age)
+        )),
+        Some(_) => {}
+        None if situation.future_sets > 0 => faults.push(format!(
+            "{} good set(s) are dated in the future, and none is from the past: the clock is or was wrong",
+            situation.future_sets
+        )),
+        None if now > situation.first_set_by => {
+            faults.push("there is no good set".to_owned());
+        }
+        None => {}
+    }
+    match (faults.is_empty(), situation.newest_good) {
+        (false, _) => Verdict {
+            health: Health::Unhealthy,
+            reasons: faults,
+        },
+        (true, Some(good)) => Verdict {
+            health: Health::Healthy,
+            reasons: vec![format!("the newest good set is {} old", span(now - good))],
+        },
+        (true, None) => Verdict {
+            health: Health::Starting,
+            reasons: vec!["there is no good set yet; the first run is to come".to_owned()],
+        },
+    }
+}
+
+/// A span as people say it, in its two largest units.
+pub fn span(span: TimeDelta) -> String {
+    let seconds = span.num_seconds().max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {minutes:02} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: TimeDelta = TimeDelta::hours(1);
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-20T12:00:00Z".parse().unwrap()
+    }
+
+    fn well() -> Situation {
+        Situation {
+            now: now(),
+            newest_good: Some(now() - HOUR * 10),
+            future_sets: 0,
+            last_failure: None,
+            first_set_by: now() - HOUR * 100,
+            max_age: HOUR * 26,
+            silence: TimeDelta::seconds(5),
+            max_silence: TimeDelta::seconds(90),
+            directory_fault: None,
+        }
+    }
+
+    #[test]
+    fn the_verdict_by_table() {
+        let none = |first_set_by| Situation {
+            newest_good: None,
+            first_set_by,
+            ..well()
+        };
+        let aged = |age| Situation {
+            newest_good: Some(now() - age),
+            ..well()
+        };
+        let cases = [
+            (well(), Health::Healthy, "the newest good set is 10 h 00 min old"),
+            (aged(HOUR * 26), Health::Healthy, "1 d 2 h old"),
+            (aged(HOUR * 26 + TimeDelta::seconds(1)), Health::Unhealthy, "more than 1 d 2 h (BACKUP_MAX_AGE_HOURS)"),
+            // Dated a little ahead: clocks differ.
+            (aged(-TimeDelta::minutes(5)), Health::Healthy, "0 s old"),
+            (none(now()), Health::Starting, "no good set yet"),
+            (none(now() - TimeDelta::seconds(1)), Health::Unhealthy, "there is no good set"),
+            (Situation { future_sets: 2, ..none(now()) }, Health::Unhealthy, "2 good set(s) are dated in the future"),
+            (Situation { future_sets: 2, ..well() }, Health::Healthy, "10 h"),
+            (
+                Situation { last_failure: Some("supabase: refused".to_owned()), ..well() },
+                Health::Unhealthy,
+                "the last run failed: supabase: refused",
+            ),
+            (
+                Situation { last_failure: Some("x".to_owned()), ..none(now()) },
+                Health::Unhealthy,
+                "the last run failed: x",
+            ),
+            (Situation { silence: TimeDelta::seconds(90), ..well() }, Health::Healthy, "10 h"),
+            (Situation { silence: TimeDelta::seconds(91), ..well() }, Health::Unhealthy, "not been heard of for 1 min"),
+            (
+                Situation { directory_fault: Some("BACKUP_DIR /backups is not writable".to_owned()), ..well() },
+                Health::Unhealthy,
+                "not writable",
+            ),
+        ];
+        for (situation, health, words) in cases {
+            let verdict = judge(&situation);
+            assert_eq!(verdict.health, health, "{situation:?}: {verdict:?}");
+            assert!(verdict.reasons.join("; ").contains(words), "{words}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn every_fault_is_told() {
+        let verdict = judge(&Situation {
+            newest_good: None,
+            last_failure: Some("storage: gone".to_owned()),
+            silence: HOUR,
+            directory_fault: Some("full".to_owned()),
+            ..well()
+        });
+        assert_eq!(verdict.reasons.len(), 4, "{verdict:?}");
+    }
+}

@@ -1,0 +1,235 @@
+//! What a backup directory tells of itself: its sets, how runs went, how much room there is. All of it is read from disk, so that a
+//! restart changes nothing.
+
+use std::path::Path;
+
+use catalog::catalog::{Catalog, Entry};
+use catalog::history::{Happening, History, Record};
+use catalog::manifest::{RunStatus, StepRecord};
+use catalog::retention::{Decision, Policy};
+use catalog::set::SetId;
+use catalog::verdict::CLOCK_TOLERANCE;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::preflight::backup_dir_fault;
+use crate::prune::decide;
+use crate::space;
+
+/// Rows per table are kept in memory for this many of the newest sets: what a status page shows.
+pub const DETAILED: usize = 30;
+
+/// What a backup directory told.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// When it was asked.
+    pub taken_at: DateTime<Utc>,
+    /// Its sets, oldest first; only the newest [`DETAILED`] with their rows per table.
+    pub sets: Vec<Entry>,
+    /// The run that ended last.
+    pub last_run: Option<LastRun>,
+    /// When backupd first worked here; none before.
+    pub since: Option<DateTime<Utc>>,
+    /// How often runs ended how.
+    pub runs: Runs,
+    /// What retention would do now.
+    pub fates: Vec<Decision>,
+    /// Bytes that can still be written.
+    pub free: u64,
+    /// Why the directory cannot be used, with the fix.
+    pub fault: Option<String>,
+}
+
+/// How often runs ended how, since the history began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// With a good set.
+    pub succeeded: u64,
+    /// With a failed one, or none.
+    pub failed: u64,
+    /// Cut off from outside.
+    pub interrupted: u64,
+}
+
+/// The run that ended last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// Its set; none where none was kept.
+    pub set: Option<SetId>,
+    /// How it ended.
+    pub result: RunResult,
+    /// Who asked for it; unknown for a run that was killed.
+    pub trigger: Option<String>,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Of its set.
+    pub bytes: u64,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Its steps, while its set is there.
+    pub steps: Vec<StepRecord>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunResult {
+    /// With a good set.
+    Succeeded,
+    /// With a failed one, or none.
+    Failed,
+    /// Cut off from outside: a stopped daemon, a power cut.
+    Interrupted,
+}
+
+impl Survey {
+    /// The newest good set that is not from the future.
+    pub fn newest_good(&self, now: DateTime<Utc>) -> Option<&Entry> {
+        self.sets
+            .iter()
+            .rfind(|entry| entry.good && !from_the_future(entry, now))
+    }
+
+    /// Good sets whose date the clock does not allow.
+    pub fn future_sets(&self, now: DateTime<Utc>) -> usize {
+        self.sets
+            .iter()
+            .filter(|entry| entry.good && from_the_future(entry, now))
+            .count()
+    }
+
+    /// Good sets.
+    pub fn good(&self) -> usize {
+        self.sets.iter().filter(|entry| entry.good).count()
+    }
+
+    /// Bytes of all sets.
+    pub fn bytes(&self) -> u64 {
+        self.sets.iter().map(|entry| entry.bytes).sum()
+    }
+
+    /// Whether the last run was cut off.
+    pub fn was_interrupted(&self) -> bool {
+        self.last_run
+            .as_ref()
+            .is_some_and(|run| run.result == RunResult::Interrupted)
+    }
+}
+
+fn from_the_future(entry: &Entry, now: DateTime<Utc>) -> bool {
+    entry.id.time() > now + CLOCK_TOLERANCE
+}
+
+/// Asks a backup directory. A fault is an answer too.
+pub fn survey(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Survey {
+    let mut survey = Survey {
+        taken_at: now,
+        fault: backup_dir_fault(dir).or_else(|| write_fault(dir)),
+        ..Survey::default()
+    };
+    if let Err(error) = read(dir, policy, &mut survey) {
+        survey.fault.get_or_insert_with(|| {
+            format!("BACKUP_DIR {} cannot be read: {error}", dir.display())
+        });
+    }
+    survey
+}
+
+fn read(dir: &Path, policy: &Policy, survey: &mut Survey) -> std::io::Result<()> {
+    let catalog = Catalog::open_read_only(dir)?;
+    survey.free = space::free(dir)?;
+    survey.fates = decide(&catalog, policy, survey.taken_at)?;
+    survey.sets = catalog.list()?;
+    let detailed_from = survey.sets.len().saturating_sub(DETAILED);
+    for entry in &mut survey.sets[..detailed_from] {
+        if let Ok(manifest) = &mut entry.manifest {
+            for artifact in &mut manifest.artifacts {
+                artifact.tables = None;
+            }
+        }
+    }
+    let Ok(history) = History::open(dir) else {
+        return Ok(()); // Nothing was done here yet.
+    };
+    let records = history.read()?;
+    survey.since = records.first().map(|record| record.at);
+    survey.runs = count(&records);
+    survey.last_run = records.iter().rev().find_map(as_run).map(|mut run| {
+        let entry = survey.sets.iter().find(|entry| Some(entry.id) == run.set);
+        if let Some(Ok(manifest)) = entry.map(|entry| &entry.manifest) {
+            run.steps.clone_from(&manifest.steps);
+        }
+        run
+    });
+    Ok(())
+}
+
+fn count(records: &[Record]) -> Runs {
+    let mut runs = Runs::default();
+    for run in records.iter().filter_map(as_run) {
+        match run.result {
+            RunResult::Succeeded => runs.succeeded += 1,
+            RunResult::Failed => runs.failed += 1,
+            RunResult::Interrupted => runs.interrupted += 1,
+        }
+    }
+    runs
+}
+
+fn as_run(record: &Record) -> Option<LastRun> {
+    match &record.happening {
+        Happening::RunFinished {
+            set,
+            status,
+            trigger,
+            duration_ms,
+            bytes,
+            error,
+        } => Some(LastRun {
+            set: *set,
+            result: if *status == RunStatus::Succeeded {
+                RunResult::Succeeded
+            } else {
+                RunResult::Failed
+            },
+            trigger: Some(trigger.clone()),
+            ended_at: record.at,
+            duration_ms: *duration_ms,
+            bytes: *bytes,
+            error: error.clone(),
+            steps: Vec::new(),
+        }),
+        Happening::RunRefused {
+            reasons,
+            trigger,
+            duration_ms,
+            interrupted,
+        } => Some(LastRun {
+            set: None,
+            result: if *interrupted {
+                RunResult::Interrupted
+            } else {
+                RunResult::Failed
+            },
+            trigger: trigger.clone(),
+            ended_at: record.at,
+            duration_ms: *duration_ms,
+            bytes: 0,
+            error: Some(reasons.join("; ")),
+            steps: Vec::new(),
+        }),
+        Happening::SetVerified { .. }
+        | Happening::SetRemoved { .. }
+        | Happening::ServiceStarted { .. } => None,
+    }
+}
+
+/// Tries to write: a file system that went read-only, or is full, still says that it may be written to.
+fn write_fault(dir: &Path) -> Option<String> {
+    let tried = Catalog::open(dir).and_then(|catalog| catalog.try_writing());
+    tried
+        .err()
+        .map(|error| format!("BACKUP_DIR {} cannot be written to: {error}", dir.display()))
+}
