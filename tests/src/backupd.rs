@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// One call of the real binary, in an environment of PATH and the settings given.
 #[derive(Debug, Clone)]
 pub struct Backupd {
+    program: OsString,
     arguments: Vec<OsString>,
     environment: BTreeMap<OsString, OsString>,
 }
@@ -32,6 +33,7 @@ impl Backupd {
             .map(|argument| argument.as_ref().to_owned())
             .collect();
         Self {
+            program: binary().into(),
             arguments,
             environment: BTreeMap::new(),
         }
@@ -63,6 +65,19 @@ impl Backupd {
         self
     }
 
+    /// The same call, made by another program with arguments of its own.
+    #[must_use]
+    pub fn under<const N: usize>(program: &str, arguments: [&str; N], call: Self) -> Self {
+        let mut wrapped: Vec<OsString> = arguments.map(OsString::from).into();
+        wrapped.push(binary().into());
+        wrapped.extend(call.arguments);
+        Self {
+            program: program.into(),
+            arguments: wrapped,
+            environment: call.environment,
+        }
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Outcome {
         self.spawn().wait()
@@ -78,7 +93,7 @@ impl Backupd {
 
     /// Starts it, in a process group of its own as a shell does.
     pub fn spawn(self) -> Running {
-        let mut command = command(binary());
+        let mut command = command(self.program);
         command
             .args(self.arguments)
             .envs(self.environment)

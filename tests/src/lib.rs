@@ -9,6 +9,7 @@
 )]
 
 pub mod backupd;
+pub mod daemon;
 pub mod host;
 pub mod server;
 pub mod stack;

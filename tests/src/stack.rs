@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDateTime;
 
 use crate::backupd::Backupd;
+use crate::host::bindir;
 use crate::server::{KEYCLOAK_PASSWORD, KEYCLOAK_USER, Options, PgServer};
 use crate::storage;
 
@@ -62,6 +64,34 @@ impl Stack {
     /// The real binary with these arguments and [`Self::env`].
     pub fn backupd<I: IntoIterator<Item = A>, A: AsRef<OsStr>>(&self, arguments: I) -> Backupd {
         Backupd::new(arguments).envs(self.env())
+    }
+
+    /// A directory for `BACKUP_PG_BINDIR` whose `pg_dump` is a script around the real one; `$REAL` is the real one's directory.
+    pub fn tools(&self, script: &str) -> String {
+        let real = bindir();
+        let dir = self.server.root().join("tools");
+        fs::create_dir(&dir).unwrap();
+        for name in ["pg_dumpall", "pg_restore", "psql"] {
+            symlink(real.join(name), dir.join(name)).unwrap();
+        }
+        let path = dir.join("pg_dump");
+        let text = format!(
+            "#!/bin/bash\nREAL={}\ncase \"$*\" in *--version*) exec $REAL/pg_dump --version;; esac\n{script}\n",
+            real.display()
+        );
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        dir.to_str().unwrap().to_owned()
+    }
+
+    /// As [`Self::tools`]: Supabase's dump waits as long as there is a file `hold` in the server's directory, and makes a file `dumping`
+    /// when it begins.
+    pub fn held_tools(&self) -> String {
+        let root = self.server.root().display();
+        self.tools(&format!(
+            "case $PGDATABASE in postgres) touch {root}/dumping; while [ -e {root}/hold ]; do sleep 0.02; done;; esac\n\
+             exec $REAL/pg_dump \"$@\""
+        ))
     }
 
     /// Finished sets, oldest first.

@@ -53,31 +53,6 @@ fn nothing_made(stack: &Stack, outcome: &Outcome, code: i32, words: &str) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// A directory whose `pg_dump` is a script around the real one; `$REAL` is the real one's directory.
-fn tools(stack: &Stack, script: &str) -> String {
-    let real = tests::host::bindir();
-    let dir = stack.server.root().join("tools");
-    fs::create_dir(&dir).unwrap();
-    for name in ["pg_dumpall", "pg_restore", "psql"] {
-        std::os::unix::fs::symlink(real.join(name), dir.join(name)).unwrap();
-    }
-    let path = dir.join("pg_dump");
-    let text = format!(
-        "#!/bin/bash\nREAL={}\ncase \"$*\" in *--version*) exec $REAL/pg_dump --version;; esac\n{script}\n",
-        real.display()
-    );
-    fs::write(&path, text).unwrap();
-    assert!(
-        command("chmod")
-            .arg("+x")
-            .arg(&path)
-            .status()
-            .unwrap()
-            .success()
-    );
-    dir.to_str().unwrap().to_owned()
-}
-
 #[test]
 fn each_missing_setting_is_named_and_nothing_is_made() {
     let stack = Stack::new();
@@ -139,7 +114,7 @@ fn a_missing_backup_directory_is_no_reason_to_make_one() {
 #[test]
 fn tools_older_than_the_server_or_missing_stop_the_run() {
     let stack = Stack::new();
-    let dir = tools(&stack, "exit 1");
+    let dir = stack.tools("exit 1");
     let script = fs::read_to_string(format!("{dir}/pg_dump")).unwrap();
     fs::write(
         format!("{dir}/pg_dump"),
@@ -177,8 +152,7 @@ fn tools_older_than_the_server_or_missing_stop_the_run() {
 #[test]
 fn supabase_dump_failure_skips_the_other_data_steps() {
     let stack = Stack::new();
-    let dir = tools(
-        &stack,
+    let dir = stack.tools(
         "case $PGDATABASE in postgres) echo 'half a dump'; echo 'pg_dump: error: boom' >&2; exit 1;; esac\nexec $REAL/pg_dump \"$@\"",
     );
     let outcome = stack.backupd(["run"]).env("BACKUP_PG_BINDIR", dir).run();
@@ -197,7 +171,7 @@ fn supabase_dump_failure_skips_the_other_data_steps() {
 #[test]
 fn a_dump_that_exits_with_0_but_is_cut_off_is_no_dump() {
     let stack = Stack::new();
-    let dir = tools(&stack, "$REAL/pg_dump \"$@\" | head -c 20000; exit 0");
+    let dir = stack.tools("$REAL/pg_dump \"$@\" | head -c 20000; exit 0");
     let outcome = stack.backupd(["run"]).env("BACKUP_PG_BINDIR", dir).run();
     failed_set(&stack, &outcome, "supabase", "not complete");
 }
@@ -205,10 +179,8 @@ fn a_dump_that_exits_with_0_but_is_cut_off_is_no_dump() {
 #[test]
 fn keycloak_dump_failure_keeps_supabase_and_storage_and_fails_the_run() {
     let stack = Stack::new();
-    let dir = tools(
-        &stack,
-        "case $PGDATABASE in keycloak) kill -9 $$;; esac\nexec $REAL/pg_dump \"$@\"",
-    );
+    let dir =
+        stack.tools("case $PGDATABASE in keycloak) kill -9 $$;; esac\nexec $REAL/pg_dump \"$@\"");
     let outcome = stack.backupd(["run"]).env("BACKUP_PG_BINDIR", dir).run();
     failed_set(&stack, &outcome, "keycloak", "signal 9");
     let left = names(&stack.only_set());
@@ -332,7 +304,7 @@ fn a_server_that_stops_mid_dump_fails_the_run() {
         mark.display(),
         go.display()
     );
-    let dir = tools(&stack, &script);
+    let dir = stack.tools(&script);
     let mut running = stack.backupd(["run"]).env("BACKUP_PG_BINDIR", dir).spawn();
     running.wait_until("the dump", |_| mark.exists());
     stack.server.crash();
@@ -343,8 +315,7 @@ fn a_server_that_stops_mid_dump_fails_the_run() {
 #[test]
 fn a_dump_that_is_killed_or_stuck_fails_its_step() {
     let stack = Stack::new();
-    let dir = tools(
-        &stack,
+    let dir = stack.tools(
         "case $PGDATABASE in postgres) $REAL/pg_dump \"$@\" | head -c 5000; sleep 600;; esac\nexec $REAL/pg_dump \"$@\"",
     );
     let outcome = stack
@@ -364,7 +335,7 @@ fn a_signal_ends_the_run_its_children_and_its_set() {
             "case $PGDATABASE in postgres) echo $$ > {}; sleep 600 & wait;; esac",
             mark.display()
         );
-        let dir = tools(&stack, &script);
+        let dir = stack.tools(&script);
         let mut running = stack.backupd(["run"]).env("BACKUP_PG_BINDIR", dir).spawn();
         running.wait_until("the dump", |_| {
             fs::read_to_string(&mark).is_ok_and(|text| !text.is_empty())
@@ -388,7 +359,7 @@ fn a_second_run_is_refused_while_the_first_is_at_work() {
         "case $PGDATABASE in postgres) touch {}; sleep 3;; esac\nexec $REAL/pg_dump \"$@\"",
         mark.display()
     );
-    let dir = tools(&stack, &script);
+    let dir = stack.tools(&script);
     let mut first = stack.backupd(["run"]).env("BACKUP_PG_BINDIR", dir).spawn();
     first.wait_until("the dump", |_| mark.exists());
     for arguments in [["run"].as_slice(), ["prune"].as_slice()] {

@@ -97,7 +97,10 @@ impl Outcome {
         let made = self.made.as_ref()?;
         let mut text = render::set::manifest(&made.manifest);
         if made.removed > 0 {
-            text.push_str(&format!("retention removed {} older set(s)\n", made.removed));
+            text.push_str(&format!(
+                "retention removed {} older set(s)\n",
+                made.removed
+            ));
         }
         let verdict = if self.how == How::Succeeded {
             "good: every byte was read back"

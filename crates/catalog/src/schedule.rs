@@ -40,14 +40,18 @@ pub struct Schedule {
 #[allow(missing_docs, reason = "the fields are named in the messages")]
 pub enum ScheduleError {
     /// One field.
-    #[error("its field {field}, `{value}`, is wrong: use {allowed}, lists (1,15), ranges (1-5), steps (*/2) or *")]
+    #[error(
+        "its field {field}, `{value}`, is wrong: use {allowed}, lists (1,15), ranges (1-5), steps (*/2) or *"
+    )]
     Field {
         field: &'static str,
         value: String,
         allowed: &'static str,
     },
     /// Not five or six.
-    #[error("it has {found} field(s): use five, `minute hour day-of-month month day-of-week`, or @hourly, @daily, @weekly, @monthly, @yearly")]
+    #[error(
+        "it has {found} field(s): use five, `minute hour day-of-month month day-of-week`, or @hourly, @daily, @weekly, @monthly, @yearly"
+    )]
     FieldCount { found: usize },
     /// A name that begins with `@`.
     #[error("it is no known name: use @hourly, @daily, @weekly, @monthly or @yearly")]

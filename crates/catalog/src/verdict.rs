@@ -146,29 +146,78 @@ mod tests {
             ..well()
         };
         let cases = [
-            (well(), Health::Healthy, "the newest good set is 10 h 00 min old"),
+            (
+                well(),
+                Health::Healthy,
+                "the newest good set is 10 h 00 min old",
+            ),
             (aged(HOUR * 26), Health::Healthy, "1 d 2 h old"),
-            (aged(HOUR * 26 + TimeDelta::seconds(1)), Health::Unhealthy, "more than 1 d 2 h (BACKUP_MAX_AGE_HOURS)"),
+            (
+                aged(HOUR * 26 + TimeDelta::seconds(1)),
+                Health::Unhealthy,
+                "more than 1 d 2 h (BACKUP_MAX_AGE_HOURS)",
+            ),
             // Dated a little ahead: clocks differ.
             (aged(-TimeDelta::minutes(5)), Health::Healthy, "0 s old"),
             (none(now()), Health::Starting, "no good set yet"),
-            (none(now() - TimeDelta::seconds(1)), Health::Unhealthy, "there is no good set"),
-            (Situation { future_sets: 2, ..none(now()) }, Health::Unhealthy, "2 good set(s) are dated in the future"),
-            (Situation { future_sets: 2, ..well() }, Health::Healthy, "10 h"),
             (
-                Situation { last_failure: Some("supabase: refused".to_owned()), ..well() },
+                none(now() - TimeDelta::seconds(1)),
+                Health::Unhealthy,
+                "there is no good set",
+            ),
+            (
+                Situation {
+                    future_sets: 2,
+                    ..none(now())
+                },
+                Health::Unhealthy,
+                "2 good set(s) are dated in the future",
+            ),
+            (
+                Situation {
+                    future_sets: 2,
+                    ..well()
+                },
+                Health::Healthy,
+                "10 h",
+            ),
+            (
+                Situation {
+                    last_failure: Some("supabase: refused".to_owned()),
+                    ..well()
+                },
                 Health::Unhealthy,
                 "the last run failed: supabase: refused",
             ),
             (
-                Situation { last_failure: Some("x".to_owned()), ..none(now()) },
+                Situation {
+                    last_failure: Some("x".to_owned()),
+                    ..none(now())
+                },
                 Health::Unhealthy,
                 "the last run failed: x",
             ),
-            (Situation { silence: TimeDelta::seconds(90), ..well() }, Health::Healthy, "10 h"),
-            (Situation { silence: TimeDelta::seconds(91), ..well() }, Health::Unhealthy, "not been heard of for 1 min"),
             (
-                Situation { directory_fault: Some("BACKUP_DIR /backups is not writable".to_owned()), ..well() },
+                Situation {
+                    silence: TimeDelta::seconds(90),
+                    ..well()
+                },
+                Health::Healthy,
+                "10 h",
+            ),
+            (
+                Situation {
+                    silence: TimeDelta::seconds(91),
+                    ..well()
+                },
+                Health::Unhealthy,
+                "not been heard of for 1 min",
+            ),
+            (
+                Situation {
+                    directory_fault: Some("BACKUP_DIR /backups is not writable".to_owned()),
+                    ..well()
+                },
                 Health::Unhealthy,
                 "not writable",
             ),
@@ -176,7 +225,10 @@ mod tests {
         for (situation, health, words) in cases {
             let verdict = judge(&situation);
             assert_eq!(verdict.health, health, "{situation:?}: {verdict:?}");
-            assert!(verdict.reasons.join("; ").contains(words), "{words}: {verdict:?}");
+            assert!(
+                verdict.reasons.join("; ").contains(words),
+                "{words}: {verdict:?}"
+            );
         }
     }
 

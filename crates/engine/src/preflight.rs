@@ -177,7 +177,8 @@ pub(crate) fn backup_dir_fault(dir: &Path) -> Option<String> {
     if !dir.is_dir() {
         return Some(format!("BACKUP_DIR {} is not a directory", dir.display()));
     }
-    let error = rustix::fs::access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).err()?;
+    let error =
+        rustix::fs::access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).err()?;
     Some(format!(
         "BACKUP_DIR {} is not writable: {}; give it to the user backupd runs as (uid {})",
         dir.display(),

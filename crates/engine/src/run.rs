@@ -118,9 +118,9 @@ pub async fn run(
         // Preflight has the words for a directory that is missing or not writable, and finds what else must be mended.
         Err(source) => {
             let found = preflight(config, cancel).await;
-            return Err(found.refused().unwrap_or_else(|| {
-                directory("the backup directory could not be opened")(source)
-            }));
+            return Err(found
+                .refused()
+                .unwrap_or_else(|| directory("the backup directory could not be opened")(source)));
         }
     };
     let _lock = take_turn(config, turn, observer, cancel).await?;

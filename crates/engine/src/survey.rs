@@ -130,9 +130,9 @@ pub fn survey(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Survey {
         ..Survey::default()
     };
     if let Err(error) = read(dir, policy, &mut survey) {
-        survey.fault.get_or_insert_with(|| {
-            format!("BACKUP_DIR {} cannot be read: {error}", dir.display())
-        });
+        survey
+            .fault
+            .get_or_insert_with(|| format!("BACKUP_DIR {} cannot be read: {error}", dir.display()));
     }
     survey
 }

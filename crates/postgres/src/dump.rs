@@ -121,7 +121,12 @@ const LOST: [&str; 7] = [
     "no connection to the server",
 ];
 /// What they say besides when the server will never take them as they come.
-const REJECTED: [&str; 4] = ["authentication failed", "no pg_hba.conf entry", "does not exist", "certificate"];
+const REJECTED: [&str; 4] = [
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "certificate",
+];
 
 impl DumpError {
     /// Whether the same dump may go well a little later.

@@ -25,7 +25,12 @@ pub async fn execute(environment: &Environment) -> Result<Exit, Refusal> {
     let report = match asked {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => return Err(no_answer(addr, &error.to_string())),
-        Err(_) => return Err(no_answer(addr, &format!("nothing within {} s", WITHIN.as_secs()))),
+        Err(_) => {
+            return Err(no_answer(
+                addr,
+                &format!("nothing within {} s", WITHIN.as_secs()),
+            ));
+        }
     };
     let (word, exit) = match report.verdict.health {
         Health::Healthy => ("healthy", Exit::Done),

@@ -34,22 +34,34 @@ fn text(report: &Report) -> String {
         Health::Starting => "starting",
         Health::Unhealthy => "UNHEALTHY",
     };
-    table.row(["health", &format!("{health}: {}", report.verdict.reasons.join("; "))]);
+    table.row([
+        "health",
+        &format!("{health}: {}", report.verdict.reasons.join("; ")),
+    ]);
     table.row(["now", &current(report)]);
     let last = report.last_run.as_ref().map_or("none".to_owned(), |run| {
         format!(
             "{} {}{}, {} ago, took {}{}",
             run.set.map_or("no set".to_owned(), |set| set.to_string()),
             result(run.result),
-            run.trigger.as_ref().map_or(String::new(), |trigger| format!(" ({trigger})")),
+            run.trigger
+                .as_ref()
+                .map_or(String::new(), |trigger| format!(" ({trigger})")),
             span(now - run.ended_at),
             duration(run.duration_ms),
-            run.error.as_ref().map_or(String::new(), |error| format!(": {error}")),
+            run.error
+                .as_ref()
+                .map_or(String::new(), |error| format!(": {error}")),
         )
     });
     table.row(["last run", &last]);
     let good = report.last_good.as_ref().map_or("NONE".to_owned(), |good| {
-        format!("{}, {} old, {}", good.set, span(TimeDelta::seconds(good.age_seconds)), bytes(good.bytes))
+        format!(
+            "{}, {} old, {}",
+            good.set,
+            span(TimeDelta::seconds(good.age_seconds)),
+            bytes(good.bytes)
+        )
     });
     table.row(["last good set", &good]);
     table.row(["last drill", "never"]);
@@ -87,7 +99,9 @@ fn current(report: &Report) -> String {
         "run {} ({}) at work since {}: {step}, {}{expected} read",
         current.run,
         current.trigger,
-        current.started_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+        current
+            .started_at
+            .to_rfc3339_opts(SecondsFormat::Secs, true),
         bytes(current.raw_bytes)
     )
 }

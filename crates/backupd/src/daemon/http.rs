@@ -62,7 +62,11 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, cancel: Cancellatio
                 continue;
             }
         };
-        let slots = if is_loopback(peer) { &loopback } else { &outside };
+        let slots = if is_loopback(peer) {
+            &loopback
+        } else {
+            &outside
+        };
         let Ok(slot) = slots.clone().try_acquire_owned() else {
             debug!(%peer, "status server: too many connections");
             continue;
@@ -108,15 +112,28 @@ async fn health(Extract(state): Extract<Arc<State>>) -> Response {
 async fn prometheus(Extract(state): Extract<Arc<State>>) -> Response {
     let now = clock::now();
     match metrics::render(&state.report(now), &state.survey(), now) {
-        Ok(text) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text),
+        Ok(text) => respond(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            text,
+        ),
         Err(error) => failed(&error),
     }
 }
 
 async fn status_page(Extract(state): Extract<Arc<State>>) -> Response {
     let now = clock::now();
-    let html = page::render(&state.report(now), &state.survey(), state.service.schedule.as_ref(), now);
-    respond(StatusCode::OK, "text/html; charset=utf-8", html.into_string())
+    let html = page::render(
+        &state.report(now),
+        &state.survey(),
+        state.service.schedule.as_ref(),
+        now,
+    );
+    respond(
+        StatusCode::OK,
+        "text/html; charset=utf-8",
+        html.into_string(),
+    )
 }
 
 fn respond(status: StatusCode, content_type: &'static str, body: String) -> Response {
@@ -132,5 +149,9 @@ fn respond(status: StatusCode, content_type: &'static str, body: String) -> Resp
 
 fn failed(error: &dyn std::error::Error) -> Response {
     let text = format!("{error}\n");
-    respond(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text)
+    respond(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "text/plain; charset=utf-8",
+        text,
+    )
 }

@@ -56,22 +56,42 @@ pub fn render(report: &Report, survey: &Survey, now: DateTime<Utc>) -> prometheu
         "1 when /health says healthy.",
         flag(report.verdict.health == Health::Healthy),
     )?;
-    page.gauge("run_in_progress", "1 while a run is at work.", flag(report.current_run.is_some()))?;
+    page.gauge(
+        "run_in_progress",
+        "1 while a run is at work.",
+        flag(report.current_run.is_some()),
+    )?;
     page.gauge(
         "scheduler_heartbeat_age_seconds",
         "Age of the scheduler's heartbeat.",
         report.heartbeat_age_seconds as f64,
     )?;
-    page.gauge("sets", "Sets that are kept, good or failed.", report.disk.sets as f64)?;
-    page.gauge("good_sets", "Good sets that are kept.", report.disk.good_sets as f64)?;
-    page.gauge("sets_bytes", "Bytes of all sets.", report.disk.set_bytes as f64)?;
+    page.gauge(
+        "sets",
+        "Sets that are kept, good or failed.",
+        report.disk.sets as f64,
+    )?;
+    page.gauge(
+        "good_sets",
+        "Good sets that are kept.",
+        report.disk.good_sets as f64,
+    )?;
+    page.gauge(
+        "sets_bytes",
+        "Bytes of all sets.",
+        report.disk.set_bytes as f64,
+    )?;
     page.gauge(
         "free_bytes",
         "Bytes that can still be written in the backup directory.",
         report.disk.free_bytes as f64,
     )?;
     if let Some(next) = &report.next_run {
-        page.gauge("next_run_timestamp_seconds", "When the next run begins.", next.at.timestamp() as f64)?;
+        page.gauge(
+            "next_run_timestamp_seconds",
+            "When the next run begins.",
+            next.at.timestamp() as f64,
+        )?;
     }
     runs(&page, survey)?;
     last_run(&page, report)?;
@@ -91,7 +111,9 @@ fn runs(page: &Page, survey: &Survey) -> prometheus::Result<()> {
         ("failed", survey.runs.failed),
         ("interrupted", survey.runs.interrupted),
     ] {
-        counter.get_metric_with_label_values(&[result])?.inc_by(count);
+        counter
+            .get_metric_with_label_values(&[result])?
+            .inc_by(count);
     }
     page.registry.register(Box::new(counter))
 }
@@ -106,14 +128,24 @@ fn last_run(page: &Page, report: &Report) -> prometheus::Result<()> {
         "1 when the last run made a good set, 0 when it failed or was cut off.",
         flag(run.result == RunResult::Succeeded),
     )?;
-    page.gauge("last_run_timestamp_seconds", "When the last run ended.", run.ended_at.timestamp() as f64)?;
-    page.gauge("last_run_duration_seconds", "How long the last run took.", seconds(run.duration_ms))?;
+    page.gauge(
+        "last_run_timestamp_seconds",
+        "When the last run ended.",
+        run.ended_at.timestamp() as f64,
+    )?;
+    page.gauge(
+        "last_run_duration_seconds",
+        "How long the last run took.",
+        seconds(run.duration_ms),
+    )?;
     let steps = run.steps.iter();
     page.gauges(
         "step_duration_seconds",
         "How long each step of the last run took.",
         &["step"],
-        steps.clone().map(|step| (vec![step.name.as_str()], seconds(step.duration_ms))),
+        steps
+            .clone()
+            .map(|step| (vec![step.name.as_str()], seconds(step.duration_ms))),
     )?;
     page.gauges(
         "step_success",
@@ -158,13 +190,17 @@ fn newest_good(page: &Page, survey: &Survey, now: DateTime<Utc>) -> prometheus::
             |artifact| artifact.raw_bytes,
         ),
     ] {
-        let rows: Vec<_> = artifacts.clone().map(|artifact| (labels(artifact), value(artifact))).collect();
+        let rows: Vec<_> = artifacts
+            .clone()
+            .map(|artifact| (labels(artifact), value(artifact)))
+            .collect();
         page.gauges(
             name,
             help,
             &["file", "source"],
-            rows.iter()
-                .map(|(labels, value)| (labels.iter().map(String::as_str).collect(), *value as f64)),
+            rows.iter().map(|(labels, value)| {
+                (labels.iter().map(String::as_str).collect(), *value as f64)
+            }),
         )?;
     }
     page.gauges(
@@ -175,7 +211,12 @@ fn newest_good(page: &Page, survey: &Survey, now: DateTime<Utc>) -> prometheus::
             .clone()
             .filter(|artifact| artifact.kind == Kind::Database)
             .filter_map(|artifact| {
-                let rows: u64 = artifact.tables.as_ref()?.iter().map(|table| table.rows).sum();
+                let rows: u64 = artifact
+                    .tables
+                    .as_ref()?
+                    .iter()
+                    .map(|table| table.rows)
+                    .sum();
                 Some((vec![artifact.label.as_str()], rows as f64))
             }),
     )?;

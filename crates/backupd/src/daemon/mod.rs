@@ -46,7 +46,9 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// The control socket.
-    #[error("BACKUP_CONTROL_SOCKET={path} cannot be made: {source}; is its directory there and writable (a tmpfs in a read-only container)?")]
+    #[error(
+        "BACKUP_CONTROL_SOCKET={path} cannot be made: {source}; is its directory there and writable (a tmpfs in a read-only container)?"
+    )]
     Control {
         path: String,
         source: std::io::Error,
@@ -134,13 +136,18 @@ fn begin_history(service: &Service) {
     let dir = &service.config.backup_dir;
     match tidy(dir) {
         Ok(names) if names.is_empty() => {}
-        Ok(names) => warn!(names = names.join(" "), "removed what a killed run left behind"),
+        Ok(names) => warn!(
+            names = names.join(" "),
+            "removed what a killed run left behind"
+        ),
         Err(error) => warn!("BACKUP_DIR {}: {error}", dir.display()),
     }
     let started = Happening::ServiceStarted {
         backupd: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    if let Err(error) = History::open(dir).and_then(|history| history.append(clock::now(), &started)) {
+    if let Err(error) =
+        History::open(dir).and_then(|history| history.append(clock::now(), &started))
+    {
         warn!("the history cannot be written: {error}");
     }
 }

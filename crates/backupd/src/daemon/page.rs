@@ -38,7 +38,10 @@ pub fn render(
         RELOAD_IDLE
     };
     let local = |moment: DateTime<Utc>| match schedule {
-        Some(schedule) => moment.with_timezone(&schedule.zone()).format("%a %d %b %Y %H:%M %Z").to_string(),
+        Some(schedule) => moment
+            .with_timezone(&schedule.zone())
+            .format("%a %d %b %Y %H:%M %Z")
+            .to_string(),
         None => moment.format("%a %d %b %Y %H:%M UTC").to_string(),
     };
     html! {

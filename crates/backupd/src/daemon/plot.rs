@@ -73,7 +73,12 @@ mod tests {
 
     #[test]
     fn points_stay_in_the_picture() {
-        for (at, count, value, most) in [(0, 1, 0, 0), (0, 2, 5, 5), (1, 2, 0, 5), (29, 30, u64::MAX, u64::MAX)] {
+        for (at, count, value, most) in [
+            (0, 1, 0, 0),
+            (0, 2, 5, 5),
+            (1, 2, 0, 5),
+            (29, 30, u64::MAX, u64::MAX),
+        ] {
             let (x, y) = place(at, count, value, most);
             assert!((MARGIN..=WIDTH - MARGIN).contains(&x), "{x}");
             assert!((MARGIN..=HEIGHT - MARGIN).contains(&y), "{y}");

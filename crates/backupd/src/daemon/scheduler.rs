@@ -123,7 +123,11 @@ impl Alarm {
     }
 
     /// Sets it to the next moment. An earlier setting rings for nothing.
-    async fn arm(&mut self, next: Option<Next>, now: DateTime<Utc>) -> Result<(), JobSchedulerError> {
+    async fn arm(
+        &mut self,
+        next: Option<Next>,
+        now: DateTime<Utc>,
+    ) -> Result<(), JobSchedulerError> {
         let Some(at) = next.map(|next| next.at).filter(|at| *at > now) else {
             return Ok(());
         };
@@ -131,7 +135,8 @@ impl Alarm {
             let bell = self.bell.clone();
             // The job's clock has whole seconds; rounded up, it never rings early.
             let seconds = (at - now).num_seconds().unsigned_abs() + 1;
-            let job = Job::new_one_shot(Duration::from_secs(seconds), move |_, _| bell.notify_one())?;
+            let job =
+                Job::new_one_shot(Duration::from_secs(seconds), move |_, _| bell.notify_one())?;
             self.jobs.add(job).await?;
             self.armed = Some(at);
         }

@@ -203,7 +203,11 @@ impl State {
             .last_run
             .as_ref()
             .filter(|run| run.result == RunResult::Failed)
-            .map(|run| run.error.clone().unwrap_or_else(|| "see its log".to_owned()));
+            .map(|run| {
+                run.error
+                    .clone()
+                    .unwrap_or_else(|| "see its log".to_owned())
+            });
         let overdue = now - survey.taken_at;
         let hangs = (overdue > SURVEY_OVERDUE).then(|| {
             format!(

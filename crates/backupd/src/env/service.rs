@@ -158,7 +158,9 @@ fn schedule(
     match Schedule::parse(value, zone, now) {
         Ok(schedule) => Some(schedule),
         Err(error) => {
-            problems.say(format!("BACKUP_SCHEDULE={value}: {error}; or off, for runs by `backupd trigger` alone"));
+            problems.say(format!(
+                "BACKUP_SCHEDULE={value}: {error}; or off, for runs by `backupd trigger` alone"
+            ));
             None
         }
     }

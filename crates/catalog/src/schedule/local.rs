@@ -1,7 +1,7 @@
 //! Matching wall-clock times as instants. croner finds them on a calendar without daylight saving; where a zone's clock jumps, the rules
 //! of [`super`] are applied here (croner 3's own skip and double runs there: the tests beside this file found both).
 
-use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 
@@ -58,7 +58,10 @@ impl LocalTimes {
                 return last;
             }
             let earlier = self.instants(time).into_iter().flatten();
-            last = earlier.filter(|instant| *instant <= moment).chain(last).max();
+            last = earlier
+                .filter(|instant| *instant <= moment)
+                .chain(last)
+                .max();
             if last.is_some() && reach.is_zero() {
                 return last;
             }
@@ -89,15 +92,25 @@ impl LocalTimes {
 
     /// How far around a moment instants and wall-clock times may be in another order: not at all where no jump is near.
     fn reach(&self, moment: DateTime<Utc>) -> TimeDelta {
-        let offset = |moment: DateTime<Utc>| self.zone.offset_from_utc_datetime(&moment.naive_utc()).fix();
+        let offset = |moment: DateTime<Utc>| {
+            self.zone
+                .offset_from_utc_datetime(&moment.naive_utc())
+                .fix()
+        };
         let here = offset(moment);
         let calm = [-LONGEST_JUMP, LONGEST_JUMP]
             .into_iter()
             .all(|away| offset(moment + away) == here);
-        if calm { TimeDelta::zero() } else { LONGEST_JUMP }
+        if calm {
+            TimeDelta::zero()
+        } else {
+            LONGEST_JUMP
+        }
     }
 
+    /// In whole seconds, which is what expressions have.
     fn local(&self, moment: DateTime<Utc>) -> NaiveDateTime {
-        moment.with_timezone(&self.zone).naive_local()
+        let local = moment.with_timezone(&self.zone).naive_local();
+        local.with_nanosecond(0).unwrap_or(local)
     }
 }

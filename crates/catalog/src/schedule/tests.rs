@@ -24,23 +24,110 @@ fn moments(schedule: &Schedule, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<D
 #[test]
 fn the_next_moment_by_table() {
     for (text, zone, from, next) in [
-        ("0 2 * * *", "UTC", "2026-11-20T01:59:59Z", "2026-11-20T02:00:00Z"),
-        ("0 2 * * *", "UTC", "2026-11-20T02:00:00Z", "2026-11-21T02:00:00Z"),
-        ("0 2 * * *", "Asia/Tokyo", "2026-11-20T00:00:00Z", "2026-11-20T17:00:00Z"),
-        ("@daily", "UTC", "2026-11-20T12:00:00Z", "2026-11-21T00:00:00Z"),
-        ("@hourly", "UTC", "2026-11-20T12:00:00Z", "2026-11-20T13:00:00Z"),
-        ("@weekly", "UTC", "2026-11-20T12:00:00Z", "2026-11-22T00:00:00Z"),
-        ("@monthly", "UTC", "2026-11-20T12:00:00Z", "2026-12-01T00:00:00Z"),
-        ("30 */15 2 * * *", "UTC", "2026-11-20T02:15:30Z", "2026-11-20T02:30:30Z"),
-        ("0 3 * * SUN", "UTC", "2026-11-20T12:00:00Z", "2026-11-22T03:00:00Z"),
-        ("0 3 * * 7", "UTC", "2026-11-20T12:00:00Z", "2026-11-22T03:00:00Z"),
-        ("0 3 L * *", "UTC", "2026-02-01T00:00:00Z", "2026-02-28T03:00:00Z"),
-        ("  0   2 * * *  ", "UTC", "2026-11-20T01:00:00Z", "2026-11-20T02:00:00Z"),
+        (
+            "0 2 * * *",
+            "UTC",
+            "2026-11-20T01:59:59Z",
+            "2026-11-20T02:00:00Z",
+        ),
+        (
+            "0 2 * * *",
+            "UTC",
+            "2026-11-20T02:00:00Z",
+            "2026-11-21T02:00:00Z",
+        ),
+        (
+            "0 2 * * *",
+            "Asia/Tokyo",
+            "2026-11-20T00:00:00Z",
+            "2026-11-20T17:00:00Z",
+        ),
+        (
+            "@daily",
+            "UTC",
+            "2026-11-20T12:00:00Z",
+            "2026-11-21T00:00:00Z",
+        ),
+        (
+            "@hourly",
+            "UTC",
+            "2026-11-20T12:00:00Z",
+            "2026-11-20T13:00:00Z",
+        ),
+        (
+            "@weekly",
+            "UTC",
+            "2026-11-20T12:00:00Z",
+            "2026-11-22T00:00:00Z",
+        ),
+        (
+            "@monthly",
+            "UTC",
+            "2026-11-20T12:00:00Z",
+            "2026-12-01T00:00:00Z",
+        ),
+        (
+            "30 */15 2 * * *",
+            "UTC",
+            "2026-11-20T02:15:30Z",
+            "2026-11-20T02:30:30Z",
+        ),
+        (
+            "0 3 * * SUN",
+            "UTC",
+            "2026-11-20T12:00:00Z",
+            "2026-11-22T03:00:00Z",
+        ),
+        (
+            "0 3 * * 7",
+            "UTC",
+            "2026-11-20T12:00:00Z",
+            "2026-11-22T03:00:00Z",
+        ),
+        (
+            "0 3 L * *",
+            "UTC",
+            "2026-02-01T00:00:00Z",
+            "2026-02-28T03:00:00Z",
+        ),
+        (
+            "  0   2 * * *  ",
+            "UTC",
+            "2026-11-20T01:00:00Z",
+            "2026-11-20T02:00:00Z",
+        ),
+        (
+            "0 2 * * *",
+            "UTC",
+            "2026-11-20T01:59:59.999Z",
+            "2026-11-20T02:00:00Z",
+        ),
+        (
+            "0 2 * * *",
+            "UTC",
+            "2026-11-20T02:00:00.5Z",
+            "2026-11-21T02:00:00Z",
+        ),
         // The clock jumps from 02:00 to 03:00: right after the jump.
-        ("30 2 * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z"),
+        (
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2026-03-29T00:00:00Z",
+            "2026-03-29T01:00:00Z",
+        ),
         // 02:30 comes twice: the first time.
-        ("30 2 * * *", "Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T00:30:00Z"),
-        ("30 2 * * *", "Europe/Berlin", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"),
+        (
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2026-10-24T22:00:00Z",
+            "2026-10-25T00:30:00Z",
+        ),
+        (
+            "30 2 * * *",
+            "Europe/Berlin",
+            "2026-10-25T00:30:00Z",
+            "2026-10-26T01:30:00Z",
+        ),
     ] {
         let found = schedule(text, zone).after(at(from));
         assert_eq!(found, Some(at(next)), "{text} {zone} after {from}");
@@ -68,7 +155,11 @@ fn no_daylight_saving_change_skips_or_doubles_a_daily_run() {
             let text = format!("{} {} * * *", minute % 60, minute / 60);
             let schedule = schedule(&text, zone);
             let mut runs: BTreeMap<NaiveDate, u32> = BTreeMap::new();
-            for moment in moments(&schedule, at("2025-12-30T00:00:00Z"), at("2027-01-03T00:00:00Z")) {
+            for moment in moments(
+                &schedule,
+                at("2025-12-30T00:00:00Z"),
+                at("2027-01-03T00:00:00Z"),
+            ) {
                 let local = moment.with_timezone(&schedule.zone());
                 *runs.entry(local.date_naive()).or_default() += 1;
             }
@@ -83,10 +174,22 @@ fn no_daylight_saving_change_skips_or_doubles_a_daily_run() {
 
 #[test]
 fn hourly_runs_come_every_hour_through_every_change() {
-    for zone in ZONES.into_iter().filter(|zone| *zone != "Australia/Lord_Howe") {
-        let all = moments(&schedule("@hourly", zone), at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+    for zone in ZONES
+        .into_iter()
+        .filter(|zone| *zone != "Australia/Lord_Howe")
+    {
+        let all = moments(
+            &schedule("@hourly", zone),
+            at("2026-01-01T00:00:00Z"),
+            at("2027-01-01T00:00:00Z"),
+        );
         for pair in all.windows(2) {
-            assert_eq!(pair[1] - pair[0], TimeDelta::hours(1), "{zone} at {}", pair[0]);
+            assert_eq!(
+                pair[1] - pair[0],
+                TimeDelta::hours(1),
+                "{zone} at {}",
+                pair[0]
+            );
         }
     }
 }
@@ -94,16 +197,30 @@ fn hourly_runs_come_every_hour_through_every_change() {
 #[test]
 fn the_last_moment_agrees_with_the_next() {
     for zone in ZONES {
-        for text in ["30 2 * * *", "0 0 * * *", "@hourly", "15 3 * * MON", "0 1 1 * *"] {
+        for text in [
+            "30 2 * * *",
+            "0 0 * * *",
+            "@hourly",
+            "15 3 * * MON",
+            "0 1 1 * *",
+        ] {
             let schedule = schedule(text, zone);
-            let all = moments(&schedule, at("2025-11-20T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+            let all = moments(
+                &schedule,
+                at("2025-11-20T00:00:00Z"),
+                at("2027-01-01T00:00:00Z"),
+            );
             for pair in all.windows(2) {
                 for (asked, last) in [
                     (pair[0], pair[0]),
                     (pair[0] + TimeDelta::seconds(1), pair[0]),
                     (pair[1] - TimeDelta::seconds(1), pair[0]),
                 ] {
-                    assert_eq!(schedule.until(asked), Some(last), "{text} {zone} until {asked}");
+                    assert_eq!(
+                        schedule.until(asked),
+                        Some(last),
+                        "{text} {zone} until {asked}"
+                    );
                 }
             }
         }
@@ -137,7 +254,9 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn pauses_are_the_shortest_and_the_longest() {
-    let (short, long) = schedule("0 2,14 * * MON-FRI", "UTC").pauses(at("2026-11-20T00:00:00Z")).unwrap();
+    let (short, long) = schedule("0 2,14 * * MON-FRI", "UTC")
+        .pauses(at("2026-11-20T00:00:00Z"))
+        .unwrap();
     assert_eq!((short, long), (TimeDelta::hours(12), TimeDelta::hours(60)));
 }
 
@@ -165,19 +284,45 @@ fn a_start_makes_up_for_what_passed() {
     let now = at("2026-11-20T12:00:00Z");
     for (good, interrupted, catch_up, due) in [
         (None, false, true, Some("2026-11-20T02:00:00Z")),
-        (Some("2026-11-19T02:00:00Z"), false, true, Some("2026-11-20T02:00:00Z")),
+        (
+            Some("2026-11-19T02:00:00Z"),
+            false,
+            true,
+            Some("2026-11-20T02:00:00Z"),
+        ),
         (Some("2026-11-20T02:00:00Z"), false, true, None),
-        (Some("2026-11-20T02:00:00Z"), true, true, Some("2026-11-20T12:00:00Z")),
+        (
+            Some("2026-11-20T02:00:00Z"),
+            true,
+            true,
+            Some("2026-11-20T12:00:00Z"),
+        ),
         (None, true, false, None),
     ] {
-        let plan = Plan { catch_up, ..plan("0 2 * * *") };
-        let known = Known { newest_good: good.map(at), interrupted };
+        let plan = Plan {
+            catch_up,
+            ..plan("0 2 * * *")
+        };
+        let known = Known {
+            newest_good: good.map(at),
+            interrupted,
+        };
         let mut timetable = Timetable::begin(plan, known, now);
-        let expected = due.map(|since| Due { reason: Reason::CatchUp, since: at(since) });
-        assert_eq!(timetable.due(now), expected, "{good:?} {interrupted} {catch_up}");
+        let expected = due.map(|since| Due {
+            reason: Reason::CatchUp,
+            since: at(since),
+        });
+        assert_eq!(
+            timetable.due(now),
+            expected,
+            "{good:?} {interrupted} {catch_up}"
+        );
         assert_eq!(timetable.due(now), None, "once");
         let next = timetable.next().unwrap();
-        assert_eq!((next.at, next.reason), (at("2026-11-21T02:00:00Z"), Reason::Schedule));
+        assert_eq!(
+            (next.at, next.reason),
+            (at("2026-11-21T02:00:00Z"), Reason::Schedule)
+        );
     }
 }
 
@@ -186,7 +331,10 @@ fn a_moment_is_served_once() {
     let mut timetable = settled(plan("0 2 * * *"), "2026-11-20T12:00:00Z");
     assert_eq!(timetable.due(at("2026-11-21T01:59:59Z")), None);
     let due = timetable.due(at("2026-11-21T02:00:07Z")).unwrap();
-    assert_eq!((due.reason, due.since), (Reason::Schedule, at("2026-11-21T02:00:00Z")));
+    assert_eq!(
+        (due.reason, due.since),
+        (Reason::Schedule, at("2026-11-21T02:00:00Z"))
+    );
     assert_eq!(timetable.due(at("2026-11-21T02:00:08Z")), None);
 }
 
@@ -215,7 +363,10 @@ fn a_moment_that_finds_a_good_run_at_work_is_passed_over() {
 
     // One that finds a run at work which then fails is not lost.
     assert!(timetable.due(at("2026-11-20T16:00:00Z")).is_some());
-    assert_eq!(timetable.finished(Ended::Lasting, at("2026-11-20T17:10:00Z")), None);
+    assert_eq!(
+        timetable.finished(Ended::Lasting, at("2026-11-20T17:10:00Z")),
+        None
+    );
     assert!(timetable.due(at("2026-11-20T17:10:00Z")).is_some());
 }
 
@@ -232,7 +383,11 @@ fn a_passing_fault_is_tried_again_with_growing_pauses() {
         assert_eq!(due.reason, Reason::Retry);
     }
     timetable.finished(Ended::Passing, now);
-    assert_eq!(timetable.next().unwrap().at, at("2026-11-22T02:00:00Z"), "BACKUP_RETRIES=2");
+    assert_eq!(
+        timetable.next().unwrap().at,
+        at("2026-11-22T02:00:00Z"),
+        "BACKUP_RETRIES=2"
+    );
 
     // A fault that lasts is not tried again, and a success forgets the attempts.
     timetable.finished(Ended::Lasting, now);
@@ -249,12 +404,21 @@ fn the_schedule_goes_before_a_later_retry() {
     assert!(timetable.due(at("2026-11-20T12:01:00Z")).is_some());
     timetable.finished(Ended::Passing, at("2026-11-20T12:01:50Z"));
     let next = timetable.next().unwrap();
-    assert_eq!((next.at, next.reason), (at("2026-11-20T12:02:00Z"), Reason::Schedule));
+    assert_eq!(
+        (next.at, next.reason),
+        (at("2026-11-20T12:02:00Z"), Reason::Schedule)
+    );
 }
 
 #[test]
 fn without_a_schedule_nothing_is_due_but_retries() {
-    let mut timetable = settled(Plan { schedule: None, ..plan("@daily") }, "2026-11-20T12:00:00Z");
+    let mut timetable = settled(
+        Plan {
+            schedule: None,
+            ..plan("@daily")
+        },
+        "2026-11-20T12:00:00Z",
+    );
     assert_eq!(timetable.next(), None);
     timetable.finished(Ended::Passing, at("2026-11-20T12:00:00Z"));
     assert!(timetable.due(at("2026-11-20T12:00:30Z")).is_some());

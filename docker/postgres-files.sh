@@ -1,0 +1,38 @@
+#!/bin/sh
+# Run while the image is built: lays PostgreSQL's programs out below a directory and lists the library packages that they load.
+#   postgres-files.sh MAJOR DIRECTORY LIST     in an empty working directory
+set -eu
+major=$1 root=$2 list=$3
+
+# Unpacked, not installed: the packages would bring LLVM, Perl and a cluster of their own.
+apt-get -qq -o APT::Sandbox::User=root download "postgresql-$major" "postgresql-client-$major"
+for package in *.deb; do
+  dpkg-deb -x "$package" all
+done
+
+programs=all/usr/lib/postgresql/$major/bin
+libraries=all/usr/lib/postgresql/$major/lib
+share=usr/share/postgresql/$major
+mkdir -p "$root/usr/lib/postgresql/$major/bin" "$root/${share%/*}"
+# To dump and load; to restore by hand; to keep a scratch server.
+for program in pg_dump pg_dumpall pg_restore psql createdb dropdb pg_isready initdb pg_ctl postgres; do
+  mv "$programs/$program" "$root/usr/lib/postgresql/$major/bin"
+done
+# llvmjit: the JIT; bitcode: its input; plperl, plpython: extensions between languages that are not here.
+rm -rf "$libraries/bitcode" "$libraries/pgxs" "$libraries"/llvmjit* "$libraries"/*plperl* "$libraries"/*plpython*
+mv "$libraries" "$root/usr/lib/postgresql/$major/lib"
+rm -rf "all/$share/man" "all/$share"/extension/*plperl* "all/$share"/extension/*plpython*
+mv "all/$share" "$root/$share"
+
+# What the packages themselves depend on, less LLVM, tells ldd's paths apart; only packages with a library that is loaded go on the list.
+needs=$(for package in *.deb; do dpkg-deb -f "$package" Depends; done |
+  tr ',' '\n' | sed 's/^ *//; s/[ |].*//' | grep '^lib' | grep -v '^libllvm' | sort -u)
+# shellcheck disable=SC2086 # names are words
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $needs >/dev/null
+find "$root/usr/lib/postgresql/$major" -type f \( -path '*/bin/*' -o -name '*.so' -o -name '*.so.*' \) -exec ldd {} + >loaded
+if grep -F 'not found' loaded; then
+  echo "a library is missing" >&2
+  exit 1
+fi
+sed -n 's/.*=> \(\/[^ ]*\) (.*/\1/p' loaded | sort -u | xargs realpath | grep -v '/postgresql/' | sort -u |
+  xargs dpkg-query -S | sed 's/:.*//' | sort -u >"$list"
