@@ -1,5 +1,5 @@
 # Thin: each target is one script or one cargo call.
-.PHONY: demo test lint bench build
+.PHONY: demo test lint bench build image e2e
 
 build:
 	cargo build --release --locked -p backupd
@@ -20,3 +20,12 @@ lint:
 # Side by side with what the user has today; prints ratios, asserts nothing.
 bench:
 	bash bench/bench.sh
+	bash bench/daemon.sh
+
+# backupd:local, with PostgreSQL 17 on Debian trixie; SUITE=forky PG_MAJOR=18 for newer servers.
+image:
+	bash docker/build.sh
+
+# The image as a user runs it: Compose, a healthcheck, a database that goes away and comes back. Needs a Docker Engine.
+e2e:
+	bash docker/e2e.sh

@@ -119,17 +119,25 @@ fn current(report: &Report) -> Markup {
 
 fn sets(survey: &Survey, now: DateTime<Utc>) -> Markup {
     let total = survey.sets.len();
+    let newest = survey
+        .sets
+        .iter()
+        .rev()
+        .find_map(|entry| entry.manifest.as_ref().ok());
     html! {
         section {
             h2 { "Sets" @if total > DETAILED { " (the newest " (DETAILED) " of " (total) ")" } }
             @if total == 0 { p { "There are none yet." } }
             @else {
                 div.wide { table {
-                    thead { tr { th { "Set" } th { "Age" } th { "Good" } th { "Steps" } th.number { "Size" } th.number { "Took" } th { "By" } } }
+                    thead { tr { th { "Set" } th { "Good" } th { "Steps" } th { "Age" } th.number { "Size" } th.number { "Took" } th { "By" } } }
                     tbody {
                         @for entry in survey.sets.iter().rev().take(DETAILED) { (set(entry, now)) }
                     }
                 } }
+                @if let Some(manifest) = newest {
+                    p.legend { "Steps, in order: " (manifest.steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>().join(", ")) }
+                }
             }
         }
     }
@@ -140,9 +148,9 @@ fn set(entry: &Entry, now: DateTime<Utc>) -> Markup {
     html! {
         tr.failed[!entry.good] {
             td { code { (entry.id) } @if let Some(why) = &entry.why_not_good { div.why { (why) } } }
-            td { (span(now - entry.id.time())) }
             td { @if entry.good { span.mark.ok { "yes" } } @else { span.mark.no { "no" } } }
             td { @if let Some(manifest) = manifest { (marks(&manifest.steps)) } }
+            td { (span(now - entry.id.time())) }
             td.number { (bytes(entry.bytes)) }
             td.number { @if let Some(ms) = manifest.and_then(Manifest::duration_ms) { (duration(ms)) } }
             td { @if let Some(manifest) = manifest { (manifest.trigger) } }

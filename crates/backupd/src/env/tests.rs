@@ -220,3 +220,95 @@ fn every_setting_is_documented() {
         );
     }
 }
+
+fn service(changes: &[(&str, &str)]) -> Result<Service, Problems> {
+    let mut vars = good();
+    for (name, value) in changes {
+        vars.insert((*name).to_owned(), (*value).to_owned());
+    }
+    let now = "2026-11-20T12:00:00Z".parse().unwrap();
+    Environment::new(vars, Problems::default()).service(now)
+}
+
+#[test]
+fn the_daemon_has_the_documented_defaults() {
+    let service = service(&[]).unwrap();
+    assert_eq!(service.schedule.unwrap().to_string(), "0 2 * * * (UTC)");
+    assert_eq!(service.jitter, std::time::Duration::ZERO);
+    assert_eq!((service.catch_up, service.retries), (true, 2));
+    assert_eq!(service.max_age, chrono::TimeDelta::hours(26));
+    assert_eq!(service.http_addr.to_string(), "0.0.0.0:8080");
+    assert_eq!(
+        service.control_socket,
+        PathBuf::from("/run/backupd/control.sock")
+    );
+}
+
+#[test]
+fn the_daemons_settings_by_table() {
+    for (name, value, complaint) in [
+        ("BACKUP_SCHEDULE", "off", None),
+        ("BACKUP_SCHEDULE", "@hourly", None),
+        ("BACKUP_SCHEDULE", "0 0 2 * * *", None),
+        ("BACKUP_SCHEDULE", "nightly", Some("1 field(s)")),
+        ("BACKUP_TIMEZONE", "Asia/Kathmandu", None),
+        ("BACKUP_TIMEZONE", "europe/berlin", Some("did you mean Europe/Berlin?")),
+        ("BACKUP_JITTER", "15m", None),
+        ("BACKUP_JITTER", "0", None),
+        ("BACKUP_JITTER", "24h", Some("shortest pause")),
+        ("BACKUP_RETRIES", "21", Some("from 0 to 20")),
+        ("BACKUP_HTTP_ADDR", "[::]:8080", None),
+        ("BACKUP_HTTP_ADDR", "8080", Some("IP:PORT")),
+        ("BACKUP_CONTROL_SOCKET", "control.sock", Some("not an absolute path")),
+        ("BACKUP_CONTROL_SOCKET", &format!("/{}", "x".repeat(107)), Some("longer than the 107 bytes")),
+    ] {
+        match (service(&[(name, value)]), complaint) {
+            (Ok(_), None) => {}
+            (Err(problems), Some(words)) => {
+                let text = problems.to_string();
+                assert!(text.contains(name) && text.contains(words), "{text}");
+            }
+            (read, _) => panic!("{name}={value}: {read:?}"),
+        }
+    }
+}
+
+/// Names and values of config/backup.env.example, commented out or not.
+fn example() -> Vec<(String, String, bool)> {
+    include_str!("../../../../config/backup.env.example")
+        .lines()
+        .filter_map(|line| {
+            let shown = line.strip_prefix('#');
+            let (name, value) = shown.unwrap_or(line).split_once('=')?;
+            let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            is_name.then(|| (name.to_owned(), value.to_owned(), shown.is_none()))
+        })
+        .collect()
+}
+
+#[test]
+fn the_example_file_has_every_setting_in_order() {
+    let names: Vec<String> = example().into_iter().map(|(name, _, _)| name).collect();
+    let settings: Vec<&str> = names::SETTINGS.iter().map(|setting| setting.name).collect();
+    assert_eq!(names, settings);
+}
+
+#[test]
+fn the_example_files_defaults_are_the_codes() {
+    let defaults = service(&[]).unwrap();
+    let shown: Vec<(String, String, bool)> = example();
+    let settings: Vec<(&str, &str)> = shown
+        .iter()
+        .filter(|(name, value, set)| !set && !value.is_empty() && name != "KC_DB_SCHEMA")
+        .map(|(name, value, _)| (name.as_str(), value.as_str()))
+        .collect();
+    assert!(settings.len() > 20);
+    assert_eq!(format!("{:?}", service(&settings).unwrap()), format!("{defaults:?}"));
+    // What the file sets goes together with what the compose file sets.
+    let given: Vec<(&str, &str)> = shown
+        .iter()
+        .filter(|(_, _, set)| *set)
+        .map(|(name, value, _)| (name.as_str(), value.as_str()))
+        .collect();
+    service(&given).unwrap();
+}
