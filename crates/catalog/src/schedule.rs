@@ -74,7 +74,7 @@ impl Schedule {
             .build();
         let cron = match parser.parse(&text) {
             Ok(cron) => cron,
-            Err(error) => return Err(fault(&parser, &text, &error.to_string())),
+            Err(error) => return Err(fault(parser, &text, &error.to_string())),
         };
         let times = LocalTimes::new(cron, zone, is_hourly(&text));
         let schedule = Self { text, times };
@@ -125,7 +125,7 @@ fn is_hourly(text: &str) -> bool {
 }
 
 /// Finds the field that is wrong by trying each alone.
-fn fault(parser: &CronParser, text: &str, words: &str) -> ScheduleError {
+fn fault(parser: CronParser, text: &str, words: &str) -> ScheduleError {
     if text.starts_with('@') {
         return ScheduleError::Macro;
     }

@@ -14,6 +14,7 @@ pub mod run;
 pub mod space;
 mod steps;
 pub mod survey;
+pub mod turn;
 pub mod verify;
 
 pub use config::Config;

@@ -2,13 +2,12 @@
 //!
 //! Whatever happens, a set is either complete under its final name, kept as failed with its whole artifacts, or not there.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use catalog::catalog::{Catalog, PartialSet};
 use catalog::history::{Happening, History};
-use catalog::lock::{Lock, LockError};
+use catalog::lock::LockError;
 use catalog::manifest::{Manifest, RunStatus, StepRecord, StepStatus};
 use catalog::set::SetId;
 use stream::artifact::Meter;
@@ -22,6 +21,7 @@ use crate::plan::{OnFailure, plan};
 use crate::preflight::{Preflight, preflight};
 use crate::prune::{Pruned, prune};
 use crate::steps::Failure;
+use crate::turn::{RefusalNote, Turn, sweep, take_turn};
 use crate::verify::{Reading, Report, count_custom_rows, verify_artifacts};
 
 /// A run that ended with a set.
@@ -88,18 +88,6 @@ fn bullets(lines: &[String]) -> String {
         .collect::<Vec<_>>()
         .join("\n")
 }
-
-/// What a run does when another is at work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Refuses.
-    AtOnce,
-    /// Waits for it to end.
-    Wait,
-}
-
-/// How often a run that waits for its turn looks again.
-const TURN_EVERY: Duration = Duration::from_millis(500);
 
 /// Makes one set.
 pub async fn run(
@@ -188,57 +176,6 @@ pub async fn run(
         clock_start,
         ledger.passing,
     ))
-}
-
-/// Removes what a killed run left, unless a run is at work, and says what it removed: what a daemon does before it looks around.
-pub fn tidy(dir: &Path) -> std::io::Result<Vec<String>> {
-    let catalog = Catalog::open(dir)?;
-    match Lock::acquire(dir, clock::now(), "backupd's start") {
-        Ok(_lock) => sweep(&catalog, &History::open(dir)?),
-        Err(LockError::Held { .. }) => Ok(Vec::new()),
-        Err(LockError::Io { source, .. }) => Err(source),
-    }
-}
-
-/// Removes what a killed run left, and says in history what it could not say itself. The caller holds the lock.
-fn sweep(catalog: &Catalog, history: &History) -> std::io::Result<Vec<String>> {
-    let names = catalog.sweep()?;
-    if !names.is_empty() {
-        let killed = Happening::RunRefused {
-            reasons: vec!["killed; the unfinished set was removed".to_owned()],
-            trigger: None,
-            duration_ms: 0,
-            interrupted: true,
-        };
-        history.append(clock::now(), &killed)?;
-    }
-    Ok(names)
-}
-
-/// Takes the lock, when its turn has come.
-async fn take_turn(
-    config: &Config,
-    turn: Turn,
-    observer: &dyn Observer,
-    cancel: &CancellationToken,
-) -> Result<Lock, RunError> {
-    let mut told = false;
-    loop {
-        match Lock::acquire(&config.backup_dir, clock::now(), "a backup run") {
-            Ok(lock) => return Ok(lock),
-            Err(LockError::Held { by }) if turn == Turn::Wait => {
-                if !told {
-                    observer.on(&Event::RunWaiting { by });
-                    told = true;
-                }
-            }
-            Err(error) => return Err(RunError::Locked(error)),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(TURN_EVERY) => {}
-            () = cancel.cancelled() => return Err(RunError::Interrupted),
-        }
-    }
 }
 
 /// Keeps the run in history and applies retention. The set has its name: nothing here can take that back.
@@ -468,31 +405,6 @@ fn discard(catalog: &Catalog, partial: PartialSet, observer: &dyn Observer) {
             observer,
             "manifest",
             format!("{name} could not be removed ({error}); the next run will"),
-        );
-    }
-}
-
-/// Keeps a run without a set in history. Its own failure adds nothing to the error that is already on its way to the user.
-struct RefusalNote<'a> {
-    history: &'a History,
-    origin: &'a Origin,
-    began: Instant,
-}
-
-impl RefusalNote<'_> {
-    fn write(&self, error: &RunError) {
-        let reasons = match error {
-            RunError::Refused { reasons, .. } => reasons.clone(),
-            other => vec![other.to_string()],
-        };
-        let _ = self.history.append(
-            clock::now(),
-            &Happening::RunRefused {
-                reasons,
-                trigger: Some(self.origin.trigger.clone()),
-                duration_ms: millis(self.began.elapsed()),
-                interrupted: matches!(error, RunError::Interrupted),
-            },
         );
     }
 }

@@ -1,6 +1,7 @@
 //! `backupd run`: one set, made in this process.
 
-use engine::run::{Origin, Turn, run};
+use engine::run::{Origin, run};
+use engine::turn::Turn;
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::Run;

@@ -177,7 +177,7 @@ fn marks(steps: &[StepRecord]) -> Markup {
 
 fn words(step: &StepRecord) -> String {
     let said = step.error.iter().chain(&step.notes);
-    said.map(|words| format!("; {words}")).collect()
+    said.fold(String::new(), |text, words| format!("{text}; {words}"))
 }
 
 fn plots(survey: &Survey) -> Markup {

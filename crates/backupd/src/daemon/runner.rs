@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catalog::schedule::Ended;
 use catalog::set::SetId;
-use engine::run::{Finished, Origin, RunError, Turn, run};
+use engine::run::{Finished, Origin, RunError, run};
+use engine::turn::Turn;
 use engine::{Event, Observer, clock};
 use std::sync::OnceLock;
 use tokio::sync::{broadcast, mpsc};

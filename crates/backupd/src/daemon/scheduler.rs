@@ -8,7 +8,7 @@ use std::time::Duration;
 use catalog::schedule::{Ended, Next, Reason, Timetable};
 use chrono::{DateTime, Utc};
 use engine::clock;
-use engine::run::Turn;
+use engine::turn::Turn;
 use tokio::sync::{Notify, mpsc};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;

@@ -252,15 +252,27 @@ fn the_daemons_settings_by_table() {
         ("BACKUP_SCHEDULE", "0 0 2 * * *", None),
         ("BACKUP_SCHEDULE", "nightly", Some("1 field(s)")),
         ("BACKUP_TIMEZONE", "Asia/Kathmandu", None),
-        ("BACKUP_TIMEZONE", "europe/berlin", Some("did you mean Europe/Berlin?")),
+        (
+            "BACKUP_TIMEZONE",
+            "europe/berlin",
+            Some("did you mean Europe/Berlin?"),
+        ),
         ("BACKUP_JITTER", "15m", None),
         ("BACKUP_JITTER", "0", None),
         ("BACKUP_JITTER", "24h", Some("shortest pause")),
         ("BACKUP_RETRIES", "21", Some("from 0 to 20")),
         ("BACKUP_HTTP_ADDR", "[::]:8080", None),
         ("BACKUP_HTTP_ADDR", "8080", Some("IP:PORT")),
-        ("BACKUP_CONTROL_SOCKET", "control.sock", Some("not an absolute path")),
-        ("BACKUP_CONTROL_SOCKET", &format!("/{}", "x".repeat(107)), Some("longer than the 107 bytes")),
+        (
+            "BACKUP_CONTROL_SOCKET",
+            "control.sock",
+            Some("not an absolute path"),
+        ),
+        (
+            "BACKUP_CONTROL_SOCKET",
+            &format!("/{}", "x".repeat(107)),
+            Some("longer than the 107 bytes"),
+        ),
     ] {
         match (service(&[(name, value)]), complaint) {
             (Ok(_), None) => {}
@@ -280,7 +292,8 @@ fn example() -> Vec<(String, String, bool)> {
         .filter_map(|line| {
             let shown = line.strip_prefix('#');
             let (name, value) = shown.unwrap_or(line).split_once('=')?;
-            let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            let is_name =
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
             is_name.then(|| (name.to_owned(), value.to_owned(), shown.is_none()))
         })
         .collect()
@@ -303,7 +316,10 @@ fn the_example_files_defaults_are_the_codes() {
         .map(|(name, value, _)| (name.as_str(), value.as_str()))
         .collect();
     assert!(settings.len() > 20);
-    assert_eq!(format!("{:?}", service(&settings).unwrap()), format!("{defaults:?}"));
+    assert_eq!(
+        format!("{:?}", service(&settings).unwrap()),
+        format!("{defaults:?}")
+    );
     // What the file sets goes together with what the compose file sets.
     let given: Vec<(&str, &str)> = shown
         .iter()

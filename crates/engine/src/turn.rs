@@ -1,0 +1,104 @@
+//! The ends of a run that are not its work: waiting for its turn, cleaning up after a killed one, and history's note of a run that
+//! left no set.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use catalog::catalog::Catalog;
+use catalog::history::{Happening, History};
+use catalog::lock::{Lock, LockError};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::Config;
+use crate::event::{Event, Observer};
+use crate::ledger::millis;
+use crate::run::{Origin, RunError};
+
+/// What a run does when another is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Refuses.
+    AtOnce,
+    /// Waits for it to end.
+    Wait,
+}
+
+/// How often a run that waits for its turn looks again.
+const TURN_EVERY: Duration = Duration::from_millis(500);
+
+/// Removes what a killed run left, unless a run is at work, and says what it removed: what a daemon does before it looks around.
+pub fn tidy(dir: &Path) -> std::io::Result<Vec<String>> {
+    let catalog = Catalog::open(dir)?;
+    match Lock::acquire(dir, clock::now(), "backupd's start") {
+        Ok(_lock) => sweep(&catalog, &History::open(dir)?),
+        Err(LockError::Held { .. }) => Ok(Vec::new()),
+        Err(LockError::Io { source, .. }) => Err(source),
+    }
+}
+
+/// Removes what a killed run left, and says in history what it could not say itself. The caller holds the lock.
+pub(crate) fn sweep(catalog: &Catalog, history: &History) -> std::io::Result<Vec<String>> {
+    let names = catalog.sweep()?;
+    if !names.is_empty() {
+        let killed = Happening::RunRefused {
+            reasons: vec!["killed; the unfinished set was removed".to_owned()],
+            trigger: None,
+            duration_ms: 0,
+            interrupted: true,
+        };
+        history.append(clock::now(), &killed)?;
+    }
+    Ok(names)
+}
+
+/// Takes the lock, when its turn has come.
+pub(crate) async fn take_turn(
+    config: &Config,
+    turn: Turn,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<Lock, RunError> {
+    let mut told = false;
+    loop {
+        match Lock::acquire(&config.backup_dir, clock::now(), "a backup run") {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held { by }) if turn == Turn::Wait => {
+                if !told {
+                    observer.on(&Event::RunWaiting { by });
+                    told = true;
+                }
+            }
+            Err(error) => return Err(RunError::Locked(error)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TURN_EVERY) => {}
+            () = cancel.cancelled() => return Err(RunError::Interrupted),
+        }
+    }
+}
+
+/// Keeps a run without a set in history. Its own failure adds nothing to the error that is already on its way to the user.
+pub(crate) struct RefusalNote<'a> {
+    pub history: &'a History,
+    pub origin: &'a Origin,
+    pub began: Instant,
+}
+
+impl RefusalNote<'_> {
+    pub fn write(&self, error: &RunError) {
+        let reasons = match error {
+            RunError::Refused { reasons, .. } => reasons.clone(),
+            other => vec![other.to_string()],
+        };
+        let _ = self.history.append(
+            clock::now(),
+            &Happening::RunRefused {
+                reasons,
+                trigger: Some(self.origin.trigger.clone()),
+                duration_ms: millis(self.began.elapsed()),
+                interrupted: matches!(error, RunError::Interrupted),
+            },
+        );
+    }
+}
