@@ -17,7 +17,7 @@ use tests::stack::Stack;
 /// Files that hold Supabase's dump, and tell that it has begun; see `Stack::held_tools`.
 struct Hold {
     tools: String,
-    hold: PathBuf,
+    gate: PathBuf,
     dumping: PathBuf,
 }
 
@@ -27,7 +27,7 @@ impl Hold {
         fs::write(&hold, "").unwrap();
         Self {
             tools: stack.held_tools(),
-            hold,
+            gate: hold,
             dumping: stack.server.root().join("dumping"),
         }
     }
@@ -38,7 +38,7 @@ impl Hold {
     }
 
     fn release(&self) {
-        fs::remove_file(&self.hold).unwrap();
+        fs::remove_file(&self.gate).unwrap();
     }
 }
 
@@ -243,7 +243,7 @@ fn sigterm_ends_a_run_in_order_and_the_next_start_makes_up_for_it() {
     hold.release();
     daemon.wait_until_healthy();
     fs::remove_file(&hold.dumping).ok();
-    fs::write(&hold.hold, "").unwrap();
+    fs::write(&hold.gate, "").unwrap();
     let caller = daemon.backupd(["trigger"]).spawn();
     hold.wait();
     let began = Instant::now();
@@ -485,8 +485,8 @@ fn the_socket_is_its_owners_alone_and_a_dead_daemons_is_replaced() {
     let stack = Stack::new();
     let more = [("BACKUP_CATCH_UP", "false"), ("BACKUP_SCHEDULE", "off")];
     let daemon = Daemon::start(&stack, &more);
-    let mode = fs::metadata(&daemon.socket).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    let permissions = fs::metadata(&daemon.socket).unwrap().permissions();
+    assert_eq!(permissions.mode() & 0o777, 0o600);
     let second = daemon
         .backupd(["serve"])
         .env("BACKUP_HTTP_ADDR", "127.0.0.1:0")

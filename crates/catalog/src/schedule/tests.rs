@@ -108,6 +108,15 @@ fn the_next_moment_by_table() {
             "2026-11-20T02:00:00.5Z",
             "2026-11-21T02:00:00Z",
         ),
+    ] {
+        let found = schedule(text, zone).after(at(from));
+        assert_eq!(found, Some(at(next)), "{text} {zone} after {from}");
+    }
+}
+
+#[test]
+fn times_that_the_clock_jumps_over_or_repeats_by_table() {
+    for (text, zone, from, next) in [
         // The clock jumps from 02:00 to 03:00: right after the jump.
         (
             "30 2 * * *",
