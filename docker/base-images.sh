@@ -6,22 +6,27 @@ set -euo pipefail
 
 [ $# -gt 0 ] || set -- trixie
 work=$(mktemp -d "${TMPDIR:-/tmp}/backupd-base.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+# One file system: debootstrap mounts /proc below while it works.
+trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# have IMAGE: is here, or comes from a registry.
+docker version >/dev/null || { echo "please install and start Docker first" >&2; exit 1; }
+
+# have IMAGE: is here, or comes from a registry. One that cannot be reached says so at once; the time is for slow lines.
 have() {
-  docker image inspect "$1" >/dev/null 2>&1 || timeout 60 docker pull -q "$1" >/dev/null 2>&1
+  docker image inspect "$1" >/dev/null 2>&1 || timeout 600 docker pull -q "$1" >/dev/null 2>&1
 }
 
 # debian DIRECTORY SUITE [PACKAGES]: a minimal system, from where this machine gets its own packages.
 debian() {
-  local uri script=()
+  local uri include=${3:-} script=()
+  # shellcheck disable=SC2016 # apt's own variable
   uri=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
+  [[ $uri != https:* ]] || include=${include:+$include,}ca-certificates
   # An older debootstrap does not know the newest suites; all of them are made like sid.
   [ -e "/usr/share/debootstrap/scripts/$2" ] || script=(sid)
-  debootstrap --variant=minbase ${3:+"--include=$3"} "$2" "$1" "$uri" "${script[@]+"${script[@]}"}" >"$work/log" 2>&1 ||
+  debootstrap --variant=minbase ${include:+"--include=$include"} "$2" "$1" "$uri" "${script[@]+"${script[@]}"}" >"$work/log" 2>&1 ||
     { tail -n 20 "$work/log" "$1/debootstrap/debootstrap.log" >&2; return 1; }
   # What this machine's apt needs to get through, and what the official images leave out.
   apt-config dump | grep -E '^Acquire::(https?|Check-[A-Za-z-]+|Retries)\b' >"$1/etc/apt/apt.conf.d/99machine" || true
@@ -33,8 +38,10 @@ debian() {
   find "$1/usr/share/doc" -type f ! -name copyright -delete
   find "$1/usr/share/doc" -type d -empty -delete
   # Certificate authorities that this machine trusts beside the public ones, for a proxy that its clients go through.
-  mkdir -p "$1/usr/local/share/ca-certificates"
-  find /usr/local/share/ca-certificates -name '*.crt' -exec cp -t "$1/usr/local/share/ca-certificates" {} +
+  if [[ $include == *ca-certificates* ]]; then
+    find /usr/local/share/ca-certificates -name '*.crt' -exec cp -t "$1/usr/local/share/ca-certificates" {} +
+    chroot "$1" update-ca-certificates >/dev/null 2>&1
+  fi
 }
 
 # rust DIRECTORY: this machine's own toolchain where the official image has one, and no more of it than a build needs.
@@ -50,7 +57,6 @@ rust() {
   if [ -e "${CARGO_HOME:-$HOME/.cargo}/config.toml" ]; then
     cp "${CARGO_HOME:-$HOME/.cargo}/config.toml" "$1/usr/local/cargo"
   fi
-  chroot "$1" update-ca-certificates >/dev/null
 }
 
 # stand_in IMAGE DIRECTORY SETTING...: what was made, as an image, said loudly.
@@ -67,6 +73,8 @@ stand_in() {
 need_standin_tools() {
   [ "$(id -u)" -eq 0 ] || { echo "no registry to pull $1 from, and only root can make a stand-in" >&2; exit 1; }
   need debootstrap
+  # Where this machine's packages come from is known from its package lists.
+  [ -n "$(apt-get indextargets)" ] || apt-get update -qq
 }
 
 for suite in "$@"; do

@@ -23,6 +23,13 @@ rm -rf "$libraries/bitcode" "$libraries/pgxs" "$libraries"/llvmjit* "$libraries"
 mv "$libraries" "$root/usr/lib/postgresql/$major/lib"
 rm -rf "all/$share/man" "all/$share"/extension/*plperl* "all/$share"/extension/*plpython*
 mv "all/$share" "$root/$share"
+# Licences, and what was unpacked in the form in which images without dpkg say it: scanners look there.
+mkdir -p "$root/var/lib/dpkg/status.d"
+for package in *.deb; do
+  name=$(dpkg-deb -f "$package" Package)
+  install -D -m 0644 "all/usr/share/doc/$name/copyright" "$root/usr/share/doc/$name/copyright"
+  dpkg-deb -f "$package" >"$root/var/lib/dpkg/status.d/$name"
+done
 
 # What the packages themselves depend on, less LLVM, tells ldd's paths apart; only packages with a library that is loaded go on the list.
 needs=$(for package in *.deb; do dpkg-deb -f "$package" Depends; done |

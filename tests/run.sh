@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Everything CI runs: lint, unit tests, end-to-end tests on real PostgreSQL servers.
+# Everything CI runs: lint, unit tests, end-to-end tests on real PostgreSQL servers, and the image in Compose where Docker answers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
-need gcc libc6-dev postgresql postgresql-client gzip tar attr openssl zstd
+need gcc libc6-dev postgresql postgresql-client gzip tar attr openssl zstd util-linux
 
 make lint
 cargo build --locked -p backupd
@@ -12,4 +12,10 @@ if cargo nextest --version >/dev/null 2>&1; then
   cargo nextest run --workspace --locked --no-fail-fast
 else
   cargo test --workspace --locked --no-fail-fast
+fi
+
+if docker info >/dev/null 2>&1; then
+  make e2e
+else
+  printf '\n*** NO DOCKER ENGINE ANSWERS: the image and the compose file were NOT tested (make e2e). ***\n\n' >&2
 fi

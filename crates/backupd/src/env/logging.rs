@@ -25,6 +25,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// It tells of its own making at `info`.
+const QUIET: &str = "tokio_cron_scheduler=warn";
+
 const LEVELS: &str = "error, warn, info, debug or trace, or a filter such as `info,postgres=debug`";
 
 pub(super) fn read(vars: &BTreeMap<String, String>, problems: &mut Problems) -> Option<Logging> {
@@ -50,7 +53,7 @@ pub(super) fn read(vars: &BTreeMap<String, String>, problems: &mut Problems) -> 
 impl Logging {
     /// Makes this the process's logging. Done once; a second call changes nothing.
     pub fn install(&self) {
-        let filter = EnvFilter::new(&self.level);
+        let filter = EnvFilter::new(format!("{QUIET},{}", self.level));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_target(false)
