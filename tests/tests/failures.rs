@@ -232,65 +232,51 @@ fn a_missing_or_empty_or_foreign_storage_root_fails_its_step_by_name() {
 }
 
 #[test]
-fn unreadable_storage_files_fail_the_step_by_name() {
+fn unreadable_storage_files_are_told_by_check_and_fail_the_step_by_name() {
     let stack = Stack::new();
+    let chmod = |mode: &str, path: &std::path::Path| {
+        let changed = command("chmod").args(["-R", mode]).arg(path).status();
+        assert!(changed.unwrap().success());
+    };
     let secret = stack.storage.join("stub/stub/unreadable");
     fs::create_dir(&secret).unwrap();
     fs::write(secret.join("file"), "x").unwrap();
-    for path in [secret.join("file"), secret.clone()] {
+    // Root reads everything: as root, backupd is another user's.
+    let root = rustix::process::geteuid().is_root();
+    if root {
+        chmod("a+rX", &stack.storage);
+        chmod("755", stack.server.root());
+        let given = command("chown")
+            .args(["-R", "nobody"])
+            .arg(&stack.backups)
+            .status();
+        assert!(given.unwrap().success());
+    }
+    chmod("000", &secret.join("file"));
+    let binary = stack.server.root().join("backupd");
+    fs::copy(tests::backupd::binary(), &binary).unwrap();
+    for argument in ["check", "run"] {
+        let mut call = command(if root {
+            std::path::Path::new("setpriv")
+        } else {
+            &binary
+        });
+        if root {
+            call.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"])
+                .arg(&binary);
+        }
+        let output = call.arg(argument).envs(stack.env()).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{argument}: {said}");
         assert!(
-            command("chmod")
-                .arg("000")
-                .arg(&path)
-                .status()
-                .unwrap()
-                .success()
+            said.contains("1 path(s) cannot be read"),
+            "{argument}: {said}"
+        );
+        assert!(
+            said.contains("stub/stub/unreadable/file"),
+            "{argument}: {said}"
         );
     }
-    // Root reads everything: as root, the run is another user's.
-    let outcome = if rustix::process::geteuid().is_root() {
-        assert!(
-            command("chown")
-                .args(["-R", "nobody"])
-                .arg(&stack.backups)
-                .status()
-                .unwrap()
-                .success()
-        );
-        assert!(
-            command("chmod")
-                .args(["-R", "a+rX"])
-                .arg(stack.server.root().join("storage/stub/stub/avatars"))
-                .status()
-                .is_ok()
-        );
-        assert!(
-            command("chmod")
-                .arg("755")
-                .arg(stack.server.root())
-                .status()
-                .unwrap()
-                .success()
-        );
-        let binary = stack.server.root().join("backupd");
-        fs::copy(tests::backupd::binary(), &binary).unwrap();
-        let output = command("setpriv")
-            .args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"])
-            .arg(&binary)
-            .arg("run")
-            .envs(stack.env())
-            .output()
-            .unwrap();
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stderr).into_owned(),
-        )
-    } else {
-        let outcome = stack.backupd(["run"]).run();
-        (outcome.code, outcome.stderr)
-    };
-    assert_eq!(outcome.0, Some(1), "{}", outcome.1);
-    assert!(outcome.1.contains("stub/stub/unreadable"), "{}", outcome.1);
 }
 
 #[test]

@@ -16,14 +16,12 @@ use xattr::FileExt as _;
 
 use super::pax::{self, BLOCK, Records};
 use super::sparse::{self, Region};
-use super::tree::check_root;
+use super::tree::{Unreadable, check_root};
 use super::{Change, Changed, NAMED_MAX, PackError, Packed};
 use crate::proof::Finished;
 
 /// Bytes read from a file at once.
 const READ_BYTES: usize = 256 * 1024;
-/// Unreadable paths that are named.
-const UNREADABLE_MAX: usize = 20;
 
 /// Packs `root`, a directory or a single file, into `out`.
 ///
@@ -39,8 +37,7 @@ pub fn pack<W: Write>(
         builder: Builder::new(out),
         packed: Packed::default(),
         links: HashMap::new(),
-        unreadable: Vec::new(),
-        unreadable_total: 0,
+        unreadable: Unreadable::default(),
         buffer: vec![0; READ_BYTES],
         cancel,
     };
@@ -51,12 +48,7 @@ pub fn pack<W: Write>(
         let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
         packer.entry(&real, Path::new(name))?;
     }
-    if packer.unreadable_total > 0 {
-        return Err(PackError::Unreadable {
-            paths: packer.unreadable,
-            total: packer.unreadable_total,
-        });
-    }
+    packer.unreadable.into_result(())?;
     let out = packer.builder.into_inner().map_err(PackError::Sink)?;
     Ok((out, packer.packed, Finished::new()))
 }
@@ -66,8 +58,7 @@ struct Packer<'a, W: Write> {
     packed: Packed,
     /// First name of each file that has several, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
-    unreadable: Vec<String>,
-    unreadable_total: u64,
+    unreadable: Unreadable,
     buffer: Vec<u8>,
     cancel: &'a CancellationToken,
 }
@@ -317,10 +308,7 @@ impl<W: Write> Packer<'_, W> {
             self.changed(name, Change::Vanished);
             return;
         }
-        self.unreadable_total += 1;
-        if self.unreadable.len() < UNREADABLE_MAX {
-            self.unreadable.push(format!("{}: {error}", path.display()));
-        }
+        self.unreadable.add(path, error);
     }
 
     fn put(&mut self, mut header: tar::Header, records: &Records) -> Result<(), PackError> {

@@ -1,4 +1,4 @@
-//! How large a tree is, by looking at every name and opening no file.
+//! How large a tree is, and whether all of it may be read, by looking at every name and opening every file.
 
 use std::fs;
 use std::io;
@@ -7,6 +7,9 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::PackError;
+
+/// Unreadable paths that are named.
+const UNREADABLE_MAX: usize = 20;
 
 /// A tree's size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,10 +20,17 @@ pub struct Tree {
     pub bytes: u64,
 }
 
-/// Measures a tree, or a single file. What cannot be looked at is left to [`super::pack`] to name.
+/// Measures a tree, or a single file. Paths that may not be read are collected to the end and fail the whole, as they would fail
+/// [`super::pack`]; what vanishes meanwhile is passed over.
 pub fn measure(root: &Path, cancel: &CancellationToken) -> Result<Tree, PackError> {
     check_root(root)?;
     let mut tree = Tree::default();
+    let mut unreadable = Unreadable::default();
+    let mut lost = |path: &Path, error: &io::Error| {
+        if error.kind() != io::ErrorKind::NotFound {
+            unreadable.add(path, error);
+        }
+    };
     let mut directories = vec![root.to_owned()];
     if root.is_file() {
         directories.clear();
@@ -31,8 +41,12 @@ pub fn measure(root: &Path, cancel: &CancellationToken) -> Result<Tree, PackErro
         if cancel.is_cancelled() {
             return Err(PackError::Cancelled);
         }
-        let Ok(entries) = fs::read_dir(&directory) else {
-            continue;
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) => {
+                lost(&directory, &error);
+                continue;
+            }
         };
         for entry in entries.flatten() {
             match entry.metadata() {
@@ -40,12 +54,43 @@ pub fn measure(root: &Path, cancel: &CancellationToken) -> Result<Tree, PackErro
                 Ok(meta) if meta.is_file() => {
                     tree.files += 1;
                     tree.bytes += meta.len();
+                    if let Err(error) = fs::File::open(entry.path()) {
+                        lost(&entry.path(), &error);
+                    }
                 }
                 _ => {}
             }
         }
     }
-    Ok(tree)
+    unreadable.into_result(tree)
+}
+
+/// Paths that may not be read.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable {
+    paths: Vec<String>,
+    total: u64,
+}
+
+impl Unreadable {
+    /// Takes note of a path.
+    pub fn add(&mut self, path: &Path, error: &io::Error) {
+        self.total += 1;
+        if self.paths.len() < UNREADABLE_MAX {
+            self.paths.push(format!("{}: {error}", path.display()));
+        }
+    }
+
+    /// The value, unless there is any.
+    pub fn into_result<T>(self, value: T) -> Result<T, PackError> {
+        if self.total == 0 {
+            return Ok(value);
+        }
+        Err(PackError::Unreadable {
+            paths: self.paths,
+            total: self.total,
+        })
+    }
 }
 
 /// The root is there, may be read, and is not an empty directory.
