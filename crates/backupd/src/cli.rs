@@ -1,5 +1,7 @@
 //! The command line: subcommands, their options and their help.
 
+use std::path::PathBuf;
+
 use catalog::set::Selector;
 use clap::{Args, Parser, Subcommand};
 
@@ -58,6 +60,13 @@ pub enum Command {
     /// anything differs.
     #[command(after_help = AFTER_HELP)]
     Verify(OneSet),
+    /// Unpack a set's file tree into a new directory
+    ///
+    /// The archive is unpacked beside PATH, compared with the manifest (digest, sizes, counts), and gets its name last; nothing that is
+    /// there is touched. Content, extended attributes, times, modes and, as root, owners come back. Databases are restored by hand: see
+    /// the README. Exits 4 when the archive is not what its manifest says.
+    #[command(after_help = AFTER_HELP)]
+    Restore(Restore),
     /// Apply retention now
     #[command(after_help = AFTER_HELP)]
     Prune(Prune),
@@ -105,6 +114,26 @@ pub struct OneSet {
     /// How facts are printed.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// Options of `restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The set: an id, a unique beginning of one, or `latest`
+    #[arg(default_value = "latest", value_name = "SET")]
+    pub set: Selector,
+    /// What is restored: `storage`, or the label of one of `BACKUP_EXTRA_PATHS`
+    #[arg(long, value_name = "NAME")]
+    pub only: String,
+    /// Where to: a directory that is not there yet
+    #[arg(long, value_name = "PATH")]
+    pub to: PathBuf,
+    /// Go on where the target's file system, or this user, cannot keep extended attributes (content types)
+    #[arg(long)]
+    pub without_xattrs: bool,
+    /// Make symbolic links that lead out of the tree; without this, an archive that has one is refused
+    #[arg(long)]
+    pub allow_outside_links: bool,
 }
 
 /// Options of `prune`.

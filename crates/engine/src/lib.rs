@@ -1,4 +1,4 @@
-//! The use-cases of backupd, one a file: check, run, verify, prune, survey.
+//! The use-cases of backupd, one a file: check, run, verify, prune, restore, survey.
 //!
 //! The engine turns a checked [`Config`] into work on the `postgres`, `stream` and `catalog` crates and says what happens as
 //! [`Event`]s. It reads no environment, prints nothing, and never knows who listens.
@@ -10,6 +10,7 @@ mod ledger;
 pub mod plan;
 pub mod preflight;
 pub mod prune;
+pub mod restore;
 pub mod run;
 pub mod space;
 mod steps;

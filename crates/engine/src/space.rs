@@ -73,9 +73,12 @@ fn source_bytes(artifact: &Artifact) -> Option<u64> {
     }
 }
 
-/// Bytes an unprivileged writer can still write below `dir`.
+/// Bytes an unprivileged writer can still write below `dir`; the most there can be where the file system has no limit (ramfs).
 pub fn free(dir: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(dir)?;
+    if stat.f_blocks == 0 {
+        return Ok(u64::MAX);
+    }
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 

@@ -4,6 +4,7 @@ mod check;
 mod health;
 mod list;
 mod prune;
+mod restore;
 mod run;
 mod serve;
 mod show;
@@ -72,6 +73,7 @@ pub async fn dispatch(command: Command, environment: Environment) -> ExitCode {
         Command::List(output) => list::execute(&output, &environment),
         Command::Show(asked) => show::execute(&asked, &environment),
         Command::Verify(asked) => verify::execute(&asked, &environment, &signals).await,
+        Command::Restore(asked) => restore::execute(&asked, &environment, &signals).await,
         Command::Prune(asked) => prune::execute(&asked, &environment),
     };
     match ended {

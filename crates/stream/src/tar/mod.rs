@@ -2,16 +2,19 @@
 //!
 //! Written for GNU tar and bsdtar to read (`tar --xattrs --xattrs-include='*' -xf`). Nothing here knows what the trees mean.
 
+mod members;
 mod pack;
 mod pax;
 mod sparse;
 mod tree;
+mod unpack;
 mod walk;
 
 use std::path::PathBuf;
 
 pub use pack::pack;
 pub use tree::{Tree, measure};
+pub use unpack::{OutsideLinks, UnpackError, Unpacked, takes_attributes, unpack};
 pub use walk::{Walked, walk};
 
 /// How many paths are named in reports; the counts say how many there were.

@@ -112,10 +112,8 @@ fn same(a: &Path, b: &Path) {
     }
 }
 
-#[test]
-fn gnu_tar_gives_back_the_same_tree() {
-    let dir = scratch();
-    let root = dir.path().join("tree");
+/// Names, attributes, modes and sizes of every kind; gives an object of several attributes.
+fn furnish(root: &Path) -> std::path::PathBuf {
     let deep = root.join("stub/stub/avatars/a name with spaces/ünïcode ☃");
     fs::create_dir_all(&deep).unwrap();
     fs::create_dir(root.join("empty directory")).unwrap();
@@ -137,6 +135,14 @@ fn gnu_tar_gives_back_the_same_tree() {
     let far = root.join("d".repeat(120)).join("e".repeat(150));
     fs::create_dir_all(&far).unwrap();
     fs::write(far.join("f".repeat(90)), vec![7; 1_000_000]).unwrap();
+    object
+}
+
+#[test]
+fn gnu_tar_gives_back_the_same_tree() {
+    let dir = scratch();
+    let root = dir.path().join("tree");
+    let object = furnish(&root);
     symlink("/nowhere/at/all", root.join("dangling")).unwrap();
     symlink("t".repeat(300), root.join("far-link")).unwrap();
     fs::hard_link(&object, root.join("second name")).unwrap();
@@ -159,6 +165,136 @@ fn gnu_tar_gives_back_the_same_tree() {
     assert!(back.blocks() * 512 < 1 << 30, "holes stay holes");
     let first = fs::metadata(copy.join("second name")).unwrap();
     assert_eq!(first.nlink(), 2);
+}
+
+#[test]
+fn we_give_back_the_same_tree() {
+    let dir = scratch();
+    let root = dir.path().join("tree");
+    let object = furnish(&root);
+    symlink("t".repeat(300), root.join("far-link")).unwrap();
+    symlink("../avatars", root.join("stub/stub/sideways")).unwrap();
+    fs::hard_link(&object, root.join("second name")).unwrap();
+    let sparse = File::create(root.join("sparse")).unwrap();
+    sparse.set_len(64 << 20).unwrap();
+    for at in 0..30_u64 {
+        std::os::unix::fs::FileExt::write_all_at(&sparse, b"data", at * (2 << 20)).unwrap();
+    }
+    let (archive, _) = pack_to_vec(&root);
+    let copy = dir.path().join("copy");
+    let unpacked = unpack(
+        archive.as_slice(),
+        &copy,
+        OutsideLinks::Refused,
+        &CancellationToken::new(),
+    )
+    .unwrap();
+    let walked = walk(archive.as_slice(), &CancellationToken::new()).unwrap();
+    assert_eq!(unpacked.walked, walked);
+    assert_eq!(unpacked.unkept, Vec::<String>::new());
+    same(&root, &copy);
+    let back = fs::metadata(copy.join("sparse")).unwrap();
+    assert!(back.blocks() * 512 < 16 << 20, "holes stay holes");
+    assert_eq!(fs::metadata(copy.join("second name")).unwrap().nlink(), 2);
+
+    let again = unpack(
+        archive.as_slice(),
+        &copy,
+        OutsideLinks::Refused,
+        &CancellationToken::new(),
+    )
+    .unwrap_err();
+    assert!(again.to_string().contains("File exists"), "{again}");
+    let cut = &archive[..archive.len() - 1024];
+    let cut = unpack(
+        cut,
+        &dir.path().join("cut"),
+        OutsideLinks::Refused,
+        &CancellationToken::new(),
+    )
+    .unwrap_err();
+    assert!(cut.to_string().contains("cut off"), "{cut}");
+}
+
+/// An archive of one kind of entry after another, as nobody but an enemy makes it.
+fn hostile(entries: &[(tar::EntryType, &str, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (kind, name, link) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(0);
+        let old = header.as_old_mut();
+        old.name[..name.len()].copy_from_slice(name.as_bytes());
+        old.linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_cksum();
+        builder.append(&header, io::empty()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn a_hostile_archive_is_refused_and_touches_nothing_outside() {
+    use tar::EntryType::{Block, Char, Directory, Fifo, Link, Regular, Symlink};
+    let dir = scratch();
+    fs::write(dir.path().join("victim"), "as it was").unwrap();
+    for (entries, why) in [
+        (&[(Regular, "/etc/evil", "")][..], "lies outside"),
+        (&[(Regular, "../evil", "")], "lies outside"),
+        (&[(Regular, "a/../../evil", "")], "lies outside"),
+        (&[(Symlink, "out", "/etc")], "leads out"),
+        (&[(Symlink, "out", "../..")], "leads out"),
+        (
+            &[(Directory, "a/", ""), (Symlink, "a/out", "../../x")],
+            "leads out",
+        ),
+        (
+            &[
+                (Directory, "a/", ""),
+                (Symlink, "in", "a"),
+                (Regular, "in/evil", ""),
+            ],
+            "goes through a symbolic link",
+        ),
+        (
+            &[(Symlink, "in", "a"), (Regular, "in", "")],
+            "goes through a symbolic link",
+        ),
+        (&[(Link, "evil", "../victim")], "leads out"),
+        (&[(Link, "evil", "/etc/passwd")], "leads out"),
+        (&[(Link, "evil", "nothing")], "to no file of the archive"),
+        (
+            &[(Symlink, "in", "a"), (Link, "evil", "in")],
+            "to no file of the archive",
+        ),
+        (&[(Char, "null", "")], "neither file"),
+        (&[(Block, "disk", "")], "neither file"),
+        (&[(Fifo, "pipe", "")], "neither file"),
+    ] {
+        let target = dir.path().join("target");
+        let refused = unpack(
+            hostile(entries).as_slice(),
+            &target,
+            OutsideLinks::Refused,
+            &CancellationToken::new(),
+        );
+        let refused = refused.expect_err(why).to_string();
+        assert!(refused.contains(why), "{entries:?}: {refused}");
+        fs::remove_dir_all(&target).unwrap();
+        let mut left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["victim"]);
+    }
+    assert_eq!(
+        fs::read_to_string(dir.path().join("victim")).unwrap(),
+        "as it was"
+    );
 }
 
 #[test]

@@ -1,0 +1,266 @@
+//! Puts back what a set holds: file trees, into a directory of their own. Nothing that is there is touched.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use catalog::catalog::Entry;
+use catalog::manifest::{Artifact, Kind};
+use stream::artifact::Meter;
+use stream::durable;
+use stream::read::ArtifactReader;
+use stream::tar::{OutsideLinks, UnpackError, Unpacked, Walked, takes_attributes, unpack};
+use tokio_util::sync::CancellationToken;
+
+use crate::space;
+
+/// A tree that came back.
+#[derive(Debug)]
+pub struct Restored {
+    /// What it holds.
+    pub walked: Walked,
+    /// The first attributes that could not be kept.
+    pub unkept: Vec<String>,
+    /// How many there were.
+    pub unkept_total: u64,
+}
+
+/// Why a tree did not come back. The target is as it was.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are named in the messages")]
+pub enum RestoreError {
+    /// The set has no such tree.
+    #[error("set {set} holds no tree `{label}`: it has {}", if has.is_empty() { "none".to_owned() } else { has.join(", ") })]
+    NoTree {
+        set: String,
+        label: String,
+        has: Vec<String>,
+    },
+    /// The set cannot be used.
+    #[error("set {set} cannot be restored from: {reason}")]
+    Unusable { set: String, reason: String },
+    /// The target cannot be what it should.
+    #[error("{} {fault}", path.display())]
+    Target { path: PathBuf, fault: String },
+    /// The archive is not what its manifest says, or is an enemy's.
+    #[error("{file} is not what its manifest says: {reason}; nothing was restored")]
+    Different { file: String, reason: String },
+    /// It could not be unpacked.
+    #[error("{file}: {source}; nothing was restored")]
+    Unpack { file: String, source: UnpackError },
+    /// Ended by a signal.
+    #[error("interrupted; nothing was restored")]
+    Interrupted,
+}
+
+impl RestoreError {
+    /// Whether a symbolic link that leads out was the only fault so far.
+    pub fn is_outside_link(&self) -> bool {
+        matches!(
+            self,
+            Self::Unpack {
+                source: UnpackError::OutsideLink { .. },
+                ..
+            }
+        )
+    }
+}
+
+/// What to restore where.
+#[derive(Debug)]
+pub struct TreeRequest<'a> {
+    /// The set.
+    pub entry: &'a Entry,
+    /// The tree's label.
+    pub label: &'a str,
+    /// A directory that is not there yet.
+    pub to: &'a Path,
+    /// Whether attributes that cannot be kept are no fault.
+    pub without_xattrs: bool,
+    /// Whether symbolic links may lead out of the tree.
+    pub outside_links: OutsideLinks,
+    /// Counts bytes for whoever shows progress.
+    pub meter: Arc<Meter>,
+}
+
+/// Restores a tree.
+pub async fn restore_tree(
+    request: TreeRequest<'_>,
+    cancel: &CancellationToken,
+) -> Result<Restored, RestoreError> {
+    let artifact = find(request.entry, request.label)?.clone();
+    check_target(&request, &artifact)?;
+    let aside = durable::aside(request.to);
+    let fault = |fault: String| RestoreError::Target {
+        path: request.to.to_owned(),
+        fault,
+    };
+    let archive = request.entry.path.join(&artifact.file);
+    let (target, meter, token) = (aside.clone(), request.meter.clone(), cancel.clone());
+    let (wanted, links) = (artifact.clone(), request.outside_links);
+    let work = tokio::task::spawn_blocking(move || {
+        fill(&archive, &wanted, (&target, links), meter, &token)
+    });
+    let done = match work.await {
+        Ok(done) => done,
+        Err(panic) => Err(fault(panic.to_string())),
+    };
+    let done = done.and_then(|unpacked| {
+        if unpacked.unkept_total > 0 && !request.without_xattrs {
+            return Err(fault(format!(
+                "cannot keep {} extended attribute(s), which hold content types: {}; restore as another user or elsewhere, or say \
+                 --without-xattrs",
+                unpacked.unkept_total,
+                unpacked.unkept.first().cloned().unwrap_or_default()
+            )));
+        }
+        durable::rename(&aside, request.to)
+            .map_err(|error| fault(format!("could not get its name: {error}")))?;
+        Ok(unpacked)
+    });
+    match done {
+        Ok(unpacked) => Ok(Restored {
+            walked: unpacked.walked,
+            unkept: unpacked.unkept,
+            unkept_total: unpacked.unkept_total,
+        }),
+        Err(error) => {
+            // What cannot be removed lies beside the target under a name that says what it is.
+            let _ = std::fs::remove_dir_all(&aside);
+            Err(if cancel.is_cancelled() {
+                RestoreError::Interrupted
+            } else {
+                error
+            })
+        }
+    }
+}
+
+fn find<'a>(entry: &'a Entry, label: &str) -> Result<&'a Artifact, RestoreError> {
+    let set = entry.id.to_string();
+    let manifest = entry
+        .manifest
+        .as_ref()
+        .map_err(|error| RestoreError::Unusable {
+            set: set.clone(),
+            reason: error.to_string(),
+        })?;
+    let trees = manifest
+        .artifacts
+        .iter()
+        .filter(|artifact| matches!(artifact.kind, Kind::Storage | Kind::Files));
+    trees
+        .clone()
+        .find(|artifact| artifact.label == label)
+        .ok_or_else(|| RestoreError::NoTree {
+            set,
+            label: label.to_owned(),
+            has: trees.map(|artifact| artifact.label.clone()).collect(),
+        })
+}
+
+/// The target is free, its parent is there, takes attributes, and has room.
+fn check_target(request: &TreeRequest<'_>, artifact: &Artifact) -> Result<(), RestoreError> {
+    let to = request.to;
+    let fault = |fault: String| {
+        Err(RestoreError::Target {
+            path: to.to_owned(),
+            fault,
+        })
+    };
+    if to.symlink_metadata().is_ok() {
+        return fault(
+            "is there already: name a directory that is not, nothing is overwritten".to_owned(),
+        );
+    }
+    let parent = match to.parent() {
+        Some(parent) if parent == Path::new("") => Path::new("."),
+        Some(parent) => parent,
+        None => return fault("is no directory to be made".to_owned()),
+    };
+    if !parent.is_dir() {
+        return fault(format!("has no parent: make {} first", parent.display()));
+    }
+    let aside = durable::aside(to);
+    if aside.symlink_metadata().is_ok() {
+        return fault(format!(
+            "was begun before: {} is there; remove it, unless another restore is at work",
+            aside.display()
+        ));
+    }
+    match takes_attributes(parent) {
+        Ok(true) => {}
+        Ok(false) if request.without_xattrs => {}
+        Ok(false) => {
+            return fault(
+                "would lie on a file system without extended attributes, and content types would be lost: restore elsewhere, or say \
+                 --without-xattrs"
+                    .to_owned(),
+            );
+        }
+        Err(error) => return fault(format!("cannot be made: {error}")),
+    }
+    let needed = artifact.tree.as_ref().map_or(0, |tree| tree.bytes);
+    match space::free(parent) {
+        Ok(free) if free < needed => fault(format!(
+            "would need {}, and {} are free",
+            space::human(needed),
+            space::human(free)
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => fault(format!("cannot be made: {error}")),
+    }
+}
+
+/// Unpacks, and compares what was read and what it made with the manifest.
+fn fill(
+    archive: &Path,
+    artifact: &Artifact,
+    (target, links): (&Path, OutsideLinks),
+    meter: Arc<Meter>,
+    cancel: &CancellationToken,
+) -> Result<Unpacked, RestoreError> {
+    let different = |reason: String| RestoreError::Different {
+        file: artifact.file.clone(),
+        reason,
+    };
+    let unreadable = |error: io::Error| different(format!("it cannot be read whole: {error}"));
+    let mut reader =
+        ArtifactReader::open(archive, artifact.compression.decoded(), meter).map_err(unreadable)?;
+    let unpacked = unpack(&mut reader, target, links, cancel).map_err(|source| match source {
+        UnpackError::Source(error) => unreadable(error),
+        source => RestoreError::Unpack {
+            file: artifact.file.clone(),
+            source,
+        },
+    })?;
+    let back = reader.finish().map_err(unreadable)?;
+    if back.sha256 != artifact.sha256 || back.raw_bytes != artifact.raw_bytes {
+        return Err(different("its digest is another".to_owned()));
+    }
+    let Some(tree) = &artifact.tree else {
+        return Ok(unpacked);
+    };
+    let walked = &unpacked.walked;
+    let held = (
+        tree.files,
+        tree.directories,
+        tree.symlinks,
+        tree.hard_links,
+        tree.bytes,
+    );
+    let came = (
+        walked.files,
+        walked.directories,
+        walked.symlinks,
+        walked.hard_links,
+        walked.bytes,
+    );
+    if held == came {
+        Ok(unpacked)
+    } else {
+        Err(different(format!(
+            "files, directories, symbolic links, hard links and bytes are {came:?}, not {held:?}"
+        )))
+    }
+}
