@@ -98,9 +98,8 @@ pub async fn restore_tree(
     let archive = request.entry.path.join(&artifact.file);
     let (target, meter, token) = (aside.clone(), request.meter.clone(), cancel.clone());
     let (wanted, links) = (artifact.clone(), request.outside_links);
-    let work = tokio::task::spawn_blocking(move || {
-        fill(&archive, &wanted, (&target, links), meter, &token)
-    });
+    let work =
+        tokio::task::spawn_blocking(move || fill(&archive, &wanted, &target, links, meter, &token));
     let done = match work.await {
         Ok(done) => done,
         Err(panic) => Err(fault(panic.to_string())),
@@ -114,7 +113,8 @@ pub async fn restore_tree(
                 unpacked.unkept.first().cloned().unwrap_or_default()
             )));
         }
-        durable::rename(&aside, request.to)
+        durable::sync_tree(&aside)
+            .and_then(|()| durable::rename(&aside, request.to))
             .map_err(|error| fault(format!("could not get its name: {error}")))?;
         Ok(unpacked)
     });
@@ -216,7 +216,8 @@ fn check_target(request: &TreeRequest<'_>, artifact: &Artifact) -> Result<(), Re
 fn fill(
     archive: &Path,
     artifact: &Artifact,
-    (target, links): (&Path, OutsideLinks),
+    target: &Path,
+    links: OutsideLinks,
     meter: Arc<Meter>,
     cancel: &CancellationToken,
 ) -> Result<Unpacked, RestoreError> {
