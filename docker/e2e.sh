@@ -105,7 +105,7 @@ services:
     healthcheck: {interval: 2s, timeout: 10s, retries: 2, start_period: 120s}
 YAML
 port=$((20000 + RANDOM % 10000))
-export BACKUP_PORT=$port BACKUP_NETWORK=${project}_default BACKUP_IMAGE=backupd:local
+export BACKUP_PORT=$port BACKUP_CONTAINER=$project BACKUP_NETWORK=${project}_default BACKUP_IMAGE=backupd:local
 cd "$work/stack"
 
 health() { docker inspect -f '{{.State.Health.Status}}' "$backup"; }
@@ -134,7 +134,7 @@ compose up -d keycloak-db db >/dev/null 2>&1 || fail "the databases did not star
 until [ "$(docker inspect -f '{{.State.Health.Status}}' "$(compose ps -q keycloak-db)")" = healthy ]; do sleep 0.5; done
 up_at=$SECONDS
 compose up -d backup >/dev/null 2>&1 || fail "backup did not start"
-backup=$(compose ps -q backup)
+backup=$project # its name, as in `docker exec backup backupd trigger`
 becomes healthy 120
 echo "healthy $((SECONDS - up_at)) s after docker compose up"
 [ "$(sets)" = "$(sets | grep 'succeeded True catch-up$')" ] || fail "the first set is not a good one by catch-up: $(sets)"
@@ -230,7 +230,7 @@ docker stats --no-stream --format 'memory now: {{.MemUsage}}' "$backup"
 
 say "alone, on the stack's network"
 alone() { "${composing[@]}" -p "$project-alone" -f compose.backup.yml -f compose.alone.yml -f fast.yml "$@"; }
-export BACKUP_DB_CONFIG_VOLUME=${project}_db-config BACKUP_PORT=$((port + 1))
+export BACKUP_DB_CONFIG_VOLUME=${project}_db-config BACKUP_PORT=$((port + 1)) BACKUP_CONTAINER=$project-alone
 alone up -d backup >/dev/null 2>&1 || { alone up -d backup; fail "it does not stand alone"; }
 backup=$(alone ps -q backup)
 becomes healthy 120

@@ -290,6 +290,24 @@ fn sigterm_ends_a_run_in_order_and_the_next_start_makes_up_for_it() {
 }
 
 #[test]
+fn sigterm_does_not_wait_for_a_server_that_hangs() {
+    let stack = Stack::new();
+    // It takes connections and never says a word.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://u:p@{}/postgres", deaf.local_addr().unwrap());
+    let daemon = Daemon::start(&stack, &[("DATABASE_URL", &url)]);
+    deaf.accept().unwrap();
+    let began = Instant::now();
+    daemon.running.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code, Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "took {:?}, as long as the server's time to answer",
+        began.elapsed()
+    );
+}
+
+#[test]
 fn wrong_settings_stop_the_start_with_the_field_named() {
     let stack = Stack::new();
     let outcome = stack

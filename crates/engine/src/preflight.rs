@@ -137,13 +137,20 @@ impl Preflight {
     }
 }
 
-/// Looks at everything a run needs; changes nothing.
+/// Looks at everything a run needs; changes nothing. Cancelled, it returns what it has found so far.
 pub async fn preflight(config: &Config, cancel: &CancellationToken) -> Preflight {
     let mut found = Preflight::default();
     let directory_usable = check_backup_dir(config, &mut found);
     check_tools(config, cancel, &mut found).await;
     for source in &config.databases {
-        check_database(source, &mut found).await;
+        // A server that does not answer is waited for; a signal is not.
+        let cancelled = tokio::select! {
+            () = check_database(source, &mut found) => false,
+            () = cancel.cancelled() => true,
+        };
+        if cancelled {
+            return found;
+        }
     }
     for source in &config.trees {
         check_tree(config, source, cancel, &mut found).await;
