@@ -1,13 +1,13 @@
-//! `backupd restore`: a set's tree, into a directory of its own.
+//! `backupd restore --to`: a set's tree, into a directory of its own.
 
 use std::sync::Arc;
 
-use engine::restore::{RestoreError, TreeRequest, restore_tree};
+use engine::restore::tree::{RestoreError, TreeRequest, restore_tree};
 use stream::artifact::Meter;
 use stream::tar::OutsideLinks;
 
-use super::{Exit, Refusal, find, print_text};
 use crate::cli::Restore;
+use crate::commands::{Exit, Refusal, find, print_text};
 use crate::env::Environment;
 use crate::render::{self, set::bytes};
 use crate::signals::Signals;

@@ -1,4 +1,4 @@
-//! Puts back what a set holds: file trees, into a directory of their own. Nothing that is there is touched.
+//! A file tree, into a directory of its own. Nothing that is there is touched.
 
 use std::io;
 use std::path::{Path, PathBuf};

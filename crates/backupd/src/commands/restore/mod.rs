@@ -1,0 +1,5 @@
+//! `backupd restore`: puts back what a set holds.
+
+mod tree;
+
+pub use tree::execute;

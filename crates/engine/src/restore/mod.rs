@@ -1,0 +1,3 @@
+//! Puts back what a set holds: file trees and databases. What is there is moved aside, never overwritten.
+
+pub mod tree;
