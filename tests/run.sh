@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
-need gcc libc6-dev postgresql postgresql-client gzip tar attr openssl zstd util-linux
+need gcc libc6-dev postgresql postgresql-client postgresql-15-cron gzip tar attr openssl zstd util-linux
 
 make lint
 cargo build --locked -p backupd

@@ -12,6 +12,7 @@ pub mod backupd;
 pub mod daemon;
 pub mod host;
 pub mod server;
+pub mod set;
 pub mod stack;
 pub mod storage;
 mod template;

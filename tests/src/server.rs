@@ -227,6 +227,26 @@ impl PgServer {
             .collect()
     }
 
+    /// All of a database as `pg_dump --create` tells it, with its owners, grants, settings and rows, without what differs between two
+    /// dumps of the same.
+    pub fn told(&self, database: &str) -> String {
+        normalised(self.tool("pg_dump", database).arg("--create"))
+    }
+
+    /// All roles of the server as `pg_dumpall` tells them, with their settings and memberships.
+    pub fn told_roles(&self) -> String {
+        normalised(self.tool("pg_dumpall", "template1").arg("--roles-only"))
+    }
+
+    /// Names of the databases, but the templates.
+    pub fn databases(&self) -> Vec<String> {
+        let sql = "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY datname";
+        self.psql("template1", sql)
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Stops the server as an operator does ("fast": sessions are ended). The port and the data stay.
     pub fn stop(&self) {
         self.end(Signal::INT);
@@ -318,6 +338,21 @@ impl Drop for PgServer {
         // It has removed the directory when it ends.
         let _ = self.guard.wait();
     }
+}
+
+fn normalised(command: &mut Command) -> String {
+    let output = command.output().expect("starting a tool");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let differs =
+        |line: &&str| line.starts_with("\\restrict ") || line.starts_with("\\unrestrict ");
+    text.split_inclusive('\n')
+        .filter(|line| !differs(line))
+        .collect()
 }
 
 fn run_psql(mut command: Command, sql: &str) -> Result<String, String> {

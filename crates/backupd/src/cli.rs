@@ -60,11 +60,12 @@ pub enum Command {
     /// anything differs.
     #[command(after_help = AFTER_HELP)]
     Verify(OneSet),
-    /// Unpack a set's file tree into a new directory
+    /// Put back what a set holds: databases in place or beside, file trees
     ///
-    /// The archive is unpacked beside PATH, compared with the manifest (digest, sizes, counts), and gets its name last; nothing that is
-    /// there is touched. Content, extended attributes, times, modes and, as root, owners come back. Databases are restored by hand: see
-    /// the README. Exits 4 when the archive is not what its manifest says.
+    /// A database is never loaded over: the present one is moved aside (renamed), an empty one of its name is made, the whole dump is
+    /// loaded by a superuser, every table's rows are compared with the manifest. Whatever goes wrong puts the present one back. After
+    /// success it is kept, and the statement that drops it is printed. Without --only everything that the set holds comes back, but the
+    /// extra paths. Asks before it begins, unless --yes. Exits 4 when a file of the set is not what its manifest says.
     #[command(after_help = AFTER_HELP)]
     Restore(Restore),
     /// Apply retention now
@@ -122,12 +123,39 @@ pub struct Restore {
     /// The set: an id, a unique beginning of one, or `latest`
     #[arg(default_value = "latest", value_name = "SET")]
     pub set: Selector,
-    /// What is restored: `storage`, or the label of one of `BACKUP_EXTRA_PATHS`
-    #[arg(long, value_name = "NAME")]
-    pub only: String,
-    /// Where to: a directory that is not there yet
+    /// What is restored, and nothing else: `supabase`, `keycloak`, `storage` or a label; may be given several times
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Restore one database beside the others, under this new name
+    #[arg(long, value_name = "DB", conflicts_with_all = ["to", "drop_old"])]
+    pub into: Option<String>,
+    /// The rows of one table alone (schema.name), in a database that holds the whole schema
+    #[arg(long, value_name = "TABLE", requires = "into")]
+    pub table: Option<String>,
+    /// Unpack a file tree into this directory, which is not there yet
     #[arg(long, value_name = "PATH")]
-    pub to: PathBuf,
+    pub to: Option<PathBuf>,
+    /// Give roles that are there their passwords and attributes back too; without this only missing ones are made
+    #[arg(long)]
+    pub roles: bool,
+    /// End the sessions of clients that are connected to the database
+    #[arg(long)]
+    pub force: bool,
+    /// Drop the database that was moved aside, when the new one is complete
+    #[arg(long)]
+    pub drop_old: bool,
+    /// Connections that load a dump of the custom format
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: u8,
+    /// Say what would be moved, made and loaded, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Put back what a restore that was cut off left
+    #[arg(long, conflicts_with_all = ["into", "to", "dry_run"])]
+    pub undo: bool,
     /// Go on where the target's file system, or this user, cannot keep extended attributes (content types)
     #[arg(long)]
     pub without_xattrs: bool,

@@ -74,6 +74,19 @@ pub enum Happening {
         /// Every difference.
         problems: Vec<String>,
     },
+    /// A database or a tree of a set was put back, or was not.
+    Restored {
+        /// The set.
+        set: SetId,
+        /// The label of what was restored.
+        source: String,
+        /// The database or directory.
+        into: String,
+        /// How long it took.
+        duration_ms: u64,
+        /// Why it failed.
+        error: Option<String>,
+    },
     /// Retention removed a set.
     SetRemoved {
         /// The set.

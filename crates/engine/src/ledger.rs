@@ -190,6 +190,20 @@ impl<'a> Ledger<'a> {
     }
 }
 
+/// Does the work, telling its progress.
+pub(crate) async fn tell_while<T>(
+    work: impl Future<Output = T>,
+    observer: &dyn Observer,
+    step: &str,
+    meter: &Meter,
+    expected: Option<u64>,
+) -> T {
+    let unlimited = StepLimit::new(None, &CancellationToken::new());
+    unlimited
+        .watch(work, || tell(observer, step, meter, expected))
+        .await
+}
+
 pub(crate) fn tell(observer: &dyn Observer, step: &str, meter: &Meter, expected: Option<u64>) {
     observer.on(&Event::Progress {
         step: step.to_owned(),

@@ -221,6 +221,7 @@ fn as_run(record: &Record) -> Option<LastRun> {
             steps: Vec::new(),
         }),
         Happening::SetVerified { .. }
+        | Happening::Restored { .. }
         | Happening::SetRemoved { .. }
         | Happening::ServiceStarted { .. } => None,
     }

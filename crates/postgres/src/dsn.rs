@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+/// How connections name themselves unless told otherwise.
+const APPLICATION: &str = "backupd";
 /// PostgreSQL's port.
 const PORT: u16 = 5432;
 /// Seconds that PostgreSQL's tools wait for a server.
@@ -120,6 +122,8 @@ pub struct Dsn {
     pub ssl_root_cert: Option<PathBuf>,
     /// JDBC's `currentSchema`.
     pub schema: Option<String>,
+    /// The name by which the server's `pg_stat_activity` shows connections.
+    pub application: String,
     password: Option<Secret>,
     options: Option<String>,
     channel_binding: bool,
@@ -224,6 +228,20 @@ impl Dsn {
         self
     }
 
+    /// Another database of the same server, as the same role.
+    #[must_use]
+    pub fn to_database(&self, database: &str) -> Self {
+        Self {
+            database: database.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether both are of the same server, as far as their addresses tell.
+    pub fn is_same_server(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port)
+    }
+
     /// The password, if one is known.
     pub fn password(&self) -> Option<&Secret> {
         self.password.as_ref()
@@ -263,7 +281,7 @@ impl Dsn {
             ("PGUSER", self.user.clone()),
             ("PGDATABASE", self.database.clone()),
             ("PGSSLMODE", self.ssl_mode.name().to_owned()),
-            ("PGAPPNAME", "backupd".to_owned()),
+            ("PGAPPNAME", self.application.clone()),
             ("PGCONNECT_TIMEOUT", CONNECT_SECONDS.to_owned()),
             // Nobody's passwords but ours, and no ticket: a wrong setting must fail the same way wherever backupd runs. (A path that is
             // not there: libpq warns about /dev/null, which is no plain file.)

@@ -7,7 +7,7 @@
 //! `INSERT` (`pg_dump --inserts`, which backupd never asks for) are not counted, nor are `/* */` comments followed, which the tools
 //! never write.
 
-mod lexer;
+pub(crate) mod lexer;
 
 #[cfg(test)]
 mod tests;

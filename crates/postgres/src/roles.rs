@@ -92,7 +92,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// libpq takes a database's name that looks like a connection string for one, so such a name is given as one.
-fn database_argument(name: &str) -> String {
+pub(crate) fn database_argument(name: &str) -> String {
     if name.contains('=') || name.starts_with("postgres://") || name.starts_with("postgresql://") {
         let escaped = name.replace('\\', "\\\\").replace('\'', "\\'");
         format!("dbname='{escaped}'")

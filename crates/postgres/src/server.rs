@@ -26,6 +26,7 @@ pub struct Server {
     client: Client,
     connection: JoinHandle<()>,
     dsn: Dsn,
+    patience: Option<Duration>,
 }
 
 impl Drop for Server {
@@ -59,7 +60,20 @@ impl Server {
             client,
             connection,
             dsn: dsn.clone(),
+            patience: Some(ANSWER),
         })
+    }
+
+    /// Waits for every answer as long as it takes: counting rows and rebuilding statistics are slow by their nature.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.patience = None;
+        self
+    }
+
+    /// Where it is connected to.
+    pub fn dsn(&self) -> &Dsn {
+        &self.dsn
     }
 
     /// The connection itself.
@@ -105,14 +119,39 @@ impl Server {
             .map(str::to_owned))
     }
 
-    async fn rows(&self, query: &str) -> Result<Vec<SimpleQueryRow>, ServerError> {
-        let messages = tokio::time::timeout(ANSWER, self.client.simple_query(query))
-            .await
-            .map_err(|_| ServerError::Timeout {
-                server: self.dsn.to_string(),
-                seconds: ANSWER.as_secs(),
-            })?
-            .map_err(|error| ServerError::of_asking(&error, &self.dsn))?;
+    /// Runs statements, and waits for their end.
+    pub async fn execute(&self, statements: &str) -> Result<(), ServerError> {
+        self.rows(statements).await.map(drop)
+    }
+
+    /// The first column of every row.
+    pub async fn names(&self, query: &str) -> Result<Vec<String>, ServerError> {
+        let rows = self.rows(query).await?;
+        Ok(rows
+            .iter()
+            .map(|row| row.get(0).unwrap_or_default().to_owned())
+            .collect())
+    }
+
+    /// The one number that a query gives; 0 where it gives none.
+    pub async fn number(&self, query: &str) -> Result<u64, ServerError> {
+        let first = self.names(query).await?.into_iter().next();
+        Ok(first.and_then(|text| text.parse().ok()).unwrap_or_default())
+    }
+
+    pub(crate) async fn rows(&self, query: &str) -> Result<Vec<SimpleQueryRow>, ServerError> {
+        let asking = self.client.simple_query(query);
+        let answer =
+            match self.patience {
+                None => asking.await,
+                Some(patience) => tokio::time::timeout(patience, asking).await.map_err(|_| {
+                    ServerError::Timeout {
+                        server: self.dsn.to_string(),
+                        seconds: patience.as_secs(),
+                    }
+                })?,
+            };
+        let messages = answer.map_err(|error| ServerError::of_asking(&error, &self.dsn))?;
         Ok(messages
             .into_iter()
             .filter_map(|message| match message {
@@ -131,7 +170,7 @@ fn config(dsn: &Dsn) -> Config {
         .port(dsn.port)
         .user(&dsn.user)
         .dbname(&dsn.database)
-        .application_name("backupd")
+        .application_name(&dsn.application)
         .connect_timeout(CONNECT)
         .ssl_mode(match dsn.ssl_mode {
             SslMode::Disable => WireSslMode::Disable,
@@ -156,6 +195,11 @@ fn config(dsn: &Dsn) -> Config {
 
 /// An SQL string. Strings are standard-conforming in every server that pg_dump of our time reads, unless someone turned that off;
 /// doubled backslashes in an `E''` string hold either way.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// A name in SQL, quoted.
+pub fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }

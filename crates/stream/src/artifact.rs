@@ -67,7 +67,8 @@ impl Meter {
         self.written.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn add_raw(&self, bytes: usize) {
+    /// Counts bytes before compression.
+    pub fn add_raw(&self, bytes: usize) {
         self.raw.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }

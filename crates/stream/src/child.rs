@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
@@ -19,12 +19,14 @@ use crate::proof::Finished;
 
 /// Time a child has to end by itself after SIGTERM: pg_dump ends at once, a server within this.
 const GRACE: Duration = Duration::from_secs(5);
-/// What is kept of standard error: PostgreSQL's tools say what went wrong in their last lines.
+/// What is kept of standard error unless told otherwise: PostgreSQL's tools say what went wrong in their last lines.
 const STDERR_BYTES: usize = 4 * 1024;
 /// Most that [`Program::output`] takes: it is for versions and listings, not for data.
 const OUTPUT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes taken from the pipe at once; a pipe holds 64 KiB unless enlarged.
 const PUMP_BYTES: usize = 256 * 1024;
+/// The nicest there is (setpriority(2)).
+const LOWEST_PRIORITY: i32 = 19;
 
 /// A program to start.
 #[derive(Clone)]
@@ -32,6 +34,9 @@ pub struct Program {
     path: PathBuf,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
+    low_priority: bool,
+    user: Option<(u32, u32)>,
+    stderr_bytes: usize,
 }
 
 impl std::fmt::Debug for Program {
@@ -103,7 +108,24 @@ impl Program {
             path: path.into(),
             args: Vec::new(),
             env: Vec::new(),
+            low_priority: false,
+            user: None,
+            stderr_bytes: STDERR_BYTES,
         }
+    }
+
+    /// Runs it as another user and group, which only root may ask for.
+    #[must_use]
+    pub fn as_user(mut self, uid: u32, gid: u32) -> Self {
+        self.user = Some((uid, gid));
+        self
+    }
+
+    /// Keeps this much of the end of its standard error.
+    #[must_use]
+    pub fn keep_stderr(mut self, bytes: usize) -> Self {
+        self.stderr_bytes = bytes;
+        self
     }
 
     /// Adds an argument. Never a secret: arguments are visible to every user.
@@ -136,12 +158,33 @@ impl Program {
             .into_owned()
     }
 
+    /// Lets it, and what it starts, have the processor only when nobody else wants it.
+    #[must_use]
+    pub fn low_priority(mut self) -> Self {
+        self.low_priority = true;
+        self
+    }
+
     /// Runs it and takes what it prints.
     pub async fn output(&self, cancel: &CancellationToken) -> Result<Output, ChildError> {
-        let mut running = self.start(Stdio::piped())?;
+        self.talk(Stdio::null(), cancel).await
+    }
+
+    /// Runs it on an input that somebody else writes, and takes what it prints. The writer learns of an early end by a broken pipe.
+    pub async fn output_on(
+        &self,
+        input: io::PipeReader,
+        cancel: &CancellationToken,
+    ) -> Result<Output, ChildError> {
+        self.talk(Stdio::from(input), cancel).await
+    }
+
+    async fn talk(&self, stdin: Stdio, cancel: &CancellationToken) -> Result<Output, ChildError> {
+        let mut running = self.start(stdin, Stdio::piped())?;
         let stdout = running.child.stdout.take();
         let stderr = running.child.stderr.take();
-        let both = async { tokio::join!(head(stdout, OUTPUT_BYTES), tail(stderr)) };
+        let both =
+            async { tokio::join!(head(stdout, OUTPUT_BYTES), tail(stderr, self.stderr_bytes)) };
         let (stdout, stderr) = running.until_cancelled(both, cancel).await?;
         let stdout = stdout.ok_or_else(|| ChildError::TooMuch {
             program: self.name(),
@@ -159,12 +202,12 @@ impl Program {
         cancel: &CancellationToken,
     ) -> Result<(W, Finished), ChildError> {
         let (pipe, end) = io::pipe().map_err(|source| self.not_started(source))?;
-        let mut running = self.start(Stdio::from(end))?;
+        let mut running = self.start(Stdio::null(), Stdio::from(end))?;
         let stderr = running.child.stderr.take();
         let mut pump = tokio::task::spawn_blocking(move || {
             pump(File::from(std::os::fd::OwnedFd::from(pipe)), sink)
         });
-        let reading = tokio::spawn(tail(stderr));
+        let reading = tokio::spawn(tail(stderr, self.stderr_bytes));
         let pumped = match running.until_cancelled(&mut pump, cancel).await {
             Ok(pumped) => pumped,
             Err(cancelled) => {
@@ -203,7 +246,7 @@ impl Program {
         clippy::disallowed_methods,
         reason = "this is the file that owns starting programs"
     )]
-    fn start(&self, stdout: Stdio) -> Result<Running, ChildError> {
+    fn start(&self, stdin: Stdio, stdout: Stdio) -> Result<Running, ChildError> {
         let mut command = Command::new(&self.path);
         command
             .args(&self.args)
@@ -215,13 +258,20 @@ impl Program {
             .env("LC_ALL", "C.UTF-8")
             .env("HOME", "/nonexistent")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
+        if let Some((uid, gid)) = self.user {
+            command.uid(uid).gid(gid);
+        }
         let (child, known) =
             orphans::start(&mut command).map_err(|source| self.not_started(source))?;
+        if self.low_priority {
+            // A wish: where the kernel does not grant it, the work is done all the same.
+            let _ = setpriority_process(known.pid(), LOWEST_PRIORITY);
+        }
         Ok(Running {
             program: self.name(),
             child,
@@ -357,7 +407,7 @@ async fn head(stream: Option<impl AsyncRead + Unpin>, most: usize) -> Option<Vec
 }
 
 /// The last bytes of a stream, as text.
-async fn tail(stream: Option<impl AsyncRead + Unpin>) -> String {
+async fn tail(stream: Option<impl AsyncRead + Unpin>, most: usize) -> String {
     let mut kept: Vec<u8> = Vec::new();
     let mut buffer = [0; 1024];
     let Some(mut stream) = stream else {
@@ -368,11 +418,11 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>) -> String {
             break;
         }
         kept.extend_from_slice(&buffer[..read]);
-        if kept.len() > 2 * STDERR_BYTES {
-            kept.drain(..kept.len() - STDERR_BYTES);
+        if kept.len() > 2 * most {
+            kept.drain(..kept.len() - most);
         }
     }
-    let from = kept.len().saturating_sub(STDERR_BYTES);
+    let from = kept.len().saturating_sub(most);
     String::from_utf8_lossy(&kept[from..]).into_owned()
 }
 
@@ -399,6 +449,33 @@ mod tests {
         assert_eq!(error.to_string(), "sh failed with exit status 3: why");
         let gone = Program::new("/no/such").output(&cancel).await.unwrap_err();
         assert!(matches!(gone, ChildError::NotStarted { .. }));
+    }
+
+    #[tokio::test]
+    async fn input_is_passed_on_and_an_early_end_breaks_the_pipe() {
+        let cancel = CancellationToken::new();
+        let (read, mut write) = io::pipe().unwrap();
+        let writer = std::thread::spawn(move || write.write_all(b"one\ntwo\n"));
+        let output = sh("wc -l").output_on(read, &cancel).await.unwrap();
+        assert_eq!(output.stdout.trim_ascii(), b"2");
+        writer.join().unwrap().unwrap();
+        let (read, mut write) = io::pipe().unwrap();
+        let writer = std::thread::spawn(move || write.write_all(&vec![b'x'; 1 << 20]));
+        let error = sh("exit 3").output_on(read, &cancel).await.unwrap_err();
+        assert_eq!(error.exit_code(), Some(3));
+        assert_eq!(
+            writer.join().unwrap().unwrap_err().kind(),
+            io::ErrorKind::BrokenPipe
+        );
+    }
+
+    #[tokio::test]
+    async fn a_low_priority_is_given() {
+        let cancel = CancellationToken::new();
+        // It is given right after the start.
+        let program = sh("sleep 0.2; nice").low_priority();
+        let text = program.output(&cancel).await.unwrap().stdout;
+        assert_eq!(text, b"19\n");
     }
 
     #[tokio::test]

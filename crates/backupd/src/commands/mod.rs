@@ -103,6 +103,9 @@ pub enum Refusal {
     /// The set cannot be used.
     #[error("{0}")]
     Unusable(String),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Usage(String),
     /// The system said no.
     #[error(transparent)]
     Io(#[from] std::io::Error),
@@ -118,7 +121,7 @@ impl Refusal {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Settings(_) => Exit::Settings,
+            Self::Settings(_) | Self::Usage(_) => Exit::Settings,
             Self::Lock(catalog::lock::LockError::Held { .. }) => Exit::Locked,
             _ => Exit::Failed,
         }

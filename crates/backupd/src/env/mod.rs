@@ -14,10 +14,11 @@ use std::path::{Path, PathBuf};
 use catalog::retention::Policy;
 use chrono::{DateTime, Utc};
 use engine::Config;
-use engine::config::ToolSearch;
+use engine::config::{DatabaseSource, ToolSearch};
 
 pub use logging::{LogFormat, Logging};
 use names::Setting;
+use postgres::dsn::Dsn;
 pub use service::Service;
 
 /// Everything that is wrong with the settings.
@@ -52,6 +53,14 @@ impl std::fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+/// A database to restore to.
+pub struct RestoreTarget {
+    /// The source that it is.
+    pub source: DatabaseSource,
+    /// Ways to its server, the likeliest first; the first that is a superuser's is taken.
+    pub dsns: Vec<Dsn>,
+}
 
 /// The environment as it was when the process began, with secrets read from their files.
 pub struct Environment {
@@ -142,6 +151,7 @@ impl Environment {
         let (format, encoding) = parse::format_and_encoding(&self.vars, problems);
         let retention = parse::retention(&self.vars, problems);
         let step_timeout = parse::step_timeout(&self.vars, problems);
+        sources::restore_urls(&self.vars, problems);
         // Judged here too, so that one message names all problems.
         logging::read(&self.vars, problems);
         backup_dir
@@ -171,6 +181,51 @@ impl Environment {
         let dir = self.dir(&mut problems);
         let policy = parse::retention(&self.vars, &mut problems);
         problems.unless(dir.zip(policy))
+    }
+
+    /// The databases that the settings name rightly.
+    pub fn database_labels(&self) -> Vec<String> {
+        let (databases, _) = sources::read(&self.vars, &mut Problems::default());
+        databases.into_iter().map(|source| source.label).collect()
+    }
+
+    /// Where databases are restored to: the sources themselves, and as whom. On the worst day not everything is set: what is wrong
+    /// with other sources does not matter.
+    pub fn restore_targets(&self, labels: &[String]) -> Result<Vec<RestoreTarget>, Problems> {
+        let mut problems = Problems::default();
+        let (databases, _) = sources::read(&self.vars, &mut problems);
+        let mut urls_problems = Problems::default();
+        let urls = sources::restore_urls(&self.vars, &mut urls_problems);
+        if !urls_problems.0.is_empty() {
+            return Err(urls_problems);
+        }
+        let found = |label: &String| databases.iter().find(|source| source.label == *label);
+        let targets: Option<Vec<_>> = labels
+            .iter()
+            .map(|label| {
+                let source = found(label)?.clone();
+                let mut dsns: Vec<_> = urls
+                    .iter()
+                    .filter(|(of, _)| of == label)
+                    .map(|(_, dsn)| dsn.clone())
+                    .collect();
+                dsns.push(source.dsn.clone());
+                // Supabase's superuser is one for Keycloak's database too, where both are of one server.
+                let neighbours = databases.iter().map(|other| &other.dsn);
+                dsns.extend(
+                    neighbours
+                        .filter(|dsn| dsn.is_same_server(&source.dsn))
+                        .cloned(),
+                );
+                Some(RestoreTarget { source, dsns })
+            })
+            .collect();
+        if targets.is_none() {
+            for label in labels.iter().filter(|label| found(label).is_none()) {
+                problems.say(format!("the settings say no database for `{label}`"));
+            }
+        }
+        targets.ok_or(problems)
     }
 
     /// How logs are written.

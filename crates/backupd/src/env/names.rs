@@ -48,6 +48,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("BACKUP_RETENTION_MIN"),
     plain("BACKUP_STEP_TIMEOUT"),
     plain("BACKUP_PG_BINDIR"),
+    secret("BACKUP_RESTORE_URLS"),
     plain("BACKUP_SCHEDULE"),
     plain("BACKUP_TIMEZONE"),
     plain("BACKUP_JITTER"),

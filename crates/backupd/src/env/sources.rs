@@ -79,6 +79,23 @@ pub fn read(
     (databases, trees)
 }
 
+/// Superusers to restore as, by label: `BACKUP_RESTORE_URLS`.
+pub fn restore_urls(
+    vars: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> Vec<(String, Dsn)> {
+    const NAME: &str = "BACKUP_RESTORE_URLS";
+    let text = vars.get(NAME).map(String::as_str);
+    let mut urls = Vec::new();
+    for (label, text) in label_pairs(NAME, text, problems) {
+        match Dsn::parse(&text) {
+            Ok(dsn) => urls.push((label, dsn)),
+            Err(error) => problems.say(format!("{NAME}, {label}: {error}")),
+        }
+    }
+    urls
+}
+
 fn database(label: &str, role: DatabaseRole, dsn: Dsn) -> DatabaseSource {
     DatabaseSource {
         label: label.to_owned(),
@@ -181,13 +198,27 @@ fn keycloak_url(raw: &raw::Sources) -> Option<(&'static str, String)> {
     ))
 }
 
-/// `label=value,label=value`. Only a comma before a label parts two pairs, so that a value may hold commas itself.
+/// As [`label_pairs`], with labels that nobody else has.
 fn pairs(
     name: &str,
     text: Option<&str>,
     labels: &mut BTreeSet<String>,
     problems: &mut Problems,
 ) -> Vec<(String, String)> {
+    let pairs = label_pairs(name, text, problems);
+    for (label, _) in &pairs {
+        let taken = SOURCES.contains(&label.as_str()) || STEPS.contains(&label.as_str());
+        if taken || !labels.insert(label.clone()) {
+            problems.say(format!(
+                "{name}: the label `{label}` is taken: choose another"
+            ));
+        }
+    }
+    pairs
+}
+
+/// `label=value,label=value`. Only a comma before a label parts two pairs, so that a value may hold commas itself.
+fn label_pairs(name: &str, text: Option<&str>, problems: &mut Problems) -> Vec<(String, String)> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     for part in text.unwrap_or_default().split(',') {
         match part.split_once('=') {
@@ -204,14 +235,6 @@ fn pairs(
                     "{name} is not a list of label=value: a label is lower-case letters, digits, - and _, at most {LABEL_MAX}"
                 )),
             },
-        }
-    }
-    for (label, _) in &pairs {
-        let taken = SOURCES.contains(&label.as_str()) || STEPS.contains(&label.as_str());
-        if taken || !labels.insert(label.clone()) {
-            problems.say(format!(
-                "{name}: the label `{label}` is taken: choose another"
-            ));
         }
     }
     pairs

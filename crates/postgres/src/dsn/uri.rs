@@ -84,6 +84,7 @@ pub(super) fn parse(text: &str) -> Result<Dsn, DsnError> {
         ssl_mode: SslMode::default(),
         ssl_root_cert: None,
         schema: None,
+        application: super::APPLICATION.to_owned(),
         password: None,
         options: None,
         channel_binding: false,

@@ -13,6 +13,9 @@ const COPY: &[u8] = b"COPY ";
 const FROM_STDIN: &[u8] = b" FROM stdin;";
 /// Longest COPY statement: 1,600 columns (PostgreSQL's limit) of 63 quoted bytes, each doubled, with their commas.
 const STATEMENT_BYTES: usize = 256 * 1024;
+/// Longest comment that is kept whole: the headings of a dump's entries hold names, each of 63 bytes at most, and a function's
+/// arguments.
+const COMMENT_BYTES: usize = 64 * 1024;
 /// Longest dollar-quote tag that is followed; identifiers have at most 63 bytes.
 const TAG_BYTES: usize = 64;
 
@@ -48,7 +51,7 @@ enum Last {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Lexer {
+pub(crate) struct Lexer {
     state: State,
     /// The line so far: as much of it as is needed to know a COPY or a trailer. A COPY statement goes on in here over newlines in its
     /// quoted names.
@@ -63,23 +66,40 @@ pub(super) struct Lexer {
     newlines: u64,
     tables: Tables,
     last: Last,
+    /// The comment that ended last, if it had its line for itself, until it is taken.
+    comment: Option<Vec<u8>>,
 }
 
 impl Lexer {
     pub(super) fn read(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
-            let used = match self.state {
-                State::Sql => self.sql(data),
-                State::Dash => self.dash(data[0]),
-                State::Comment(whole) => self.comment(data, whole),
-                State::Command => self.command(data),
-                State::Quoted(quote) => self.quoted(data, quote),
-                State::Tag => self.tag(data[0]),
-                State::Dollar(matched) => self.dollar(data, matched),
-                State::Rows(matched) => self.rows(data, matched),
-            };
+            let used = self.step(data);
             data = &data[used..];
         }
+    }
+
+    /// Reads a piece that stands in one state, and says how long it is; 0 when only the state changed.
+    pub(crate) fn step(&mut self, data: &[u8]) -> usize {
+        match self.state {
+            State::Sql => self.sql(data),
+            State::Dash => self.dash(data[0]),
+            State::Comment(whole) => self.comment(data, whole),
+            State::Command => self.command(data),
+            State::Quoted(quote) => self.quoted(data, quote),
+            State::Tag => self.tag(data[0]),
+            State::Dollar(matched) => self.dollar(data, matched),
+            State::Rows(matched) => self.rows(data, matched),
+        }
+    }
+
+    /// Whether the next byte begins a line of SQL, a comment or a psql command, outside of quotes and rows.
+    pub(crate) fn at_line_start(&self) -> bool {
+        matches!(self.state, State::Sql) && matches!(self.previous, b'\n' | 0)
+    }
+
+    /// The comment line that ended just now.
+    pub(crate) fn take_comment(&mut self) -> Option<Vec<u8>> {
+        self.comment.take()
     }
 
     pub(super) fn census(mut self) -> Census {
@@ -178,8 +198,8 @@ impl Lexer {
     fn comment(&mut self, data: &[u8], whole: bool) -> usize {
         let end = memchr(b'\n', data).unwrap_or(data.len());
         if whole {
-            // Longer comments are no trailers, and how they end does not matter.
-            let room = (CLUSTER_TRAILER.len() + 1).saturating_sub(self.line.len());
+            // How longer ones end does not matter.
+            let room = COMMENT_BYTES.saturating_sub(self.line.len());
             self.line.extend_from_slice(&data[..end.min(room)]);
         }
         if end == data.len() {
@@ -197,6 +217,10 @@ impl Lexer {
         } else if self.line == CLUSTER_TRAILER {
             self.last = Last::ClusterTrailer;
         }
+        self.comment = self
+            .line
+            .starts_with(b"--")
+            .then(|| std::mem::take(&mut self.line));
         self.clear();
     }
 

@@ -66,6 +66,8 @@ pub struct Facts {
     pub transaction_pooler: bool,
     /// Whether the server checks its pages.
     pub data_checksums: bool,
+    /// The set from which the database is being restored, or was when that was cut off; empty for a whole one.
+    pub restoring: String,
 }
 
 /// One row of plain facts. Names are qualified: the role's `search_path` is its own business.
@@ -90,7 +92,8 @@ SELECT pg_catalog.pg_backend_pid(),
   pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate,
   pg_catalog.current_setting('data_checksums') = 'on',
   (SELECT pg_catalog.string_agg(s.rolname, E'\\n' ORDER BY s.rolname) FROM pg_catalog.pg_roles s
-   WHERE s.rolsuper AND s.rolcanlogin)
+   WHERE s.rolsuper AND s.rolcanlogin),
+  pg_catalog.current_setting('backupd.restoring', true)
 FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
 WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user";
 
@@ -195,6 +198,7 @@ impl Facts {
             collate: scalar.text().to_owned(),
             data_checksums: scalar.truth(),
             superusers: scalar.list('\n', SUPERUSERS),
+            restoring: scalar.text().to_owned(),
             tables: relation.number(),
             rls_tables: relation.number(),
             unreadable_total: relation.number(),
@@ -208,6 +212,13 @@ impl Facts {
         let mut found = Vec::new();
         let user = &self.user;
         let able = self.who_can();
+        if !self.restoring.is_empty() {
+            found.push(format!(
+                "the database is half restored from {}: wait for the restore to end, or put the one before it back by `backupd restore \
+                 --undo`",
+                self.restoring
+            ));
+        }
         if self.major > tools_major {
             found.push(format!(
                 "the server is PostgreSQL {}, newer than the client programs ({tools_major}), which refuse it: install \
@@ -312,6 +323,7 @@ mod tests {
             collate: "C".to_owned(),
             transaction_pooler: false,
             data_checksums: false,
+            restoring: String::new(),
         }
     }
 

@@ -1,5 +1,125 @@
 //! `backupd restore`: puts back what a set holds.
 
+mod ask;
+mod database;
 mod tree;
 
-pub use tree::execute;
+use catalog::catalog::{Catalog, Entry};
+use catalog::history::{Happening, History};
+use catalog::lock::Lock;
+use catalog::manifest::{Kind, Manifest};
+use engine::clock;
+
+use super::{Exit, Refusal, find};
+use crate::cli::Restore;
+use crate::env::Environment;
+use crate::render;
+use crate::signals::Signals;
+
+pub async fn execute(
+    asked: &Restore,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
+    if asked.undo {
+        let _lock = lock(environment)?;
+        return database::undo(asked, environment).await;
+    }
+    let entry = find(environment, &asked.set)?;
+    if let Some(why) = &entry.why_not_good {
+        render::error::note(&format!("{} is not good: {why}", entry.id));
+    }
+    let manifest = match &entry.manifest {
+        Ok(manifest) => manifest,
+        Err(error) => return Err(Refusal::Unusable(format!("set {}: {error}", entry.id))),
+    };
+    let chosen = choose(asked, &entry, manifest)?;
+    if asked.to.is_some() {
+        return tree::execute(asked, &entry, &chosen.trees[0], signals).await;
+    }
+    let _lock = if asked.dry_run {
+        None
+    } else {
+        lock(environment)?
+    };
+    database::execute(asked, &entry, &chosen.databases, environment, signals).await
+}
+
+/// What is restored, by label.
+struct Chosen {
+    databases: Vec<String>,
+    trees: Vec<String>,
+}
+
+fn choose(asked: &Restore, entry: &Entry, manifest: &Manifest) -> Result<Chosen, Refusal> {
+    let of = |kinds: &[Kind]| -> Vec<String> {
+        let artifacts = manifest.artifacts.iter();
+        artifacts
+            .filter(|artifact| kinds.contains(&artifact.kind))
+            .map(|artifact| artifact.label.clone())
+            .collect()
+    };
+    let (databases, trees) = (of(&[Kind::Database]), of(&[Kind::Storage, Kind::Files]));
+    let has: Vec<&String> = databases.iter().chain(&trees).collect();
+    if let Some(unknown) = asked.only.iter().find(|label| !has.contains(label)) {
+        let has: Vec<&str> = has.iter().map(|label| label.as_str()).collect();
+        return Err(Refusal::Unusable(format!(
+            "set {} holds no `{unknown}`: it has {}",
+            entry.id,
+            has.join(", ")
+        )));
+    }
+    let wanted = |label: &String| asked.only.is_empty() || asked.only.contains(label);
+    let mut chosen = Chosen {
+        databases: databases.into_iter().filter(wanted).collect(),
+        trees: trees.into_iter().filter(wanted).collect(),
+    };
+    if asked.only.is_empty() && asked.table.is_some() {
+        chosen.databases.truncate(1);
+    }
+    let single = |what: &str, found: &[String]| {
+        Refusal::Usage(format!(
+            "{what}: say which by --only ({})",
+            found.join(", ")
+        ))
+    };
+    if asked.to.is_some()
+        && (chosen.trees.len() != 1 || !asked.only.is_empty() && !chosen.databases.is_empty())
+    {
+        return Err(single(
+            "--to takes one file tree",
+            &of(&[Kind::Storage, Kind::Files]),
+        ));
+    }
+    if asked.into.is_some()
+        && (chosen.databases.len() != 1 || !asked.only.is_empty() && !chosen.trees.is_empty())
+    {
+        return Err(single("--into takes one database", &of(&[Kind::Database])));
+    }
+    Ok(chosen)
+}
+
+/// No run may take a half-restored database for a whole one. A backup directory that cannot be written to (a copy on another machine)
+/// has no runs.
+fn lock(environment: &Environment) -> Result<Option<Lock>, Refusal> {
+    let dir = environment.backup_dir()?;
+    if Catalog::open(&dir).is_err() {
+        render::error::note(&format!(
+            "{} cannot be written to: no lock is taken, and nothing is kept in its history",
+            dir.display()
+        ));
+        return Ok(None);
+    }
+    Ok(Some(Lock::acquire(&dir, clock::now(), "a restore")?))
+}
+
+/// Keeps a restore in the history, where there is one.
+fn remember(environment: &Environment, happening: &Happening) -> Result<(), Refusal> {
+    let dir = environment.backup_dir()?;
+    if let Ok(history) = History::open(&dir)
+        && let Err(error) = history.append(clock::now(), happening)
+    {
+        render::error::note(&format!("the history could not be written: {error}"));
+    }
+    Ok(())
+}

@@ -2,29 +2,27 @@
 
 use std::sync::Arc;
 
+use catalog::catalog::Entry;
 use engine::restore::tree::{RestoreError, TreeRequest, restore_tree};
 use stream::artifact::Meter;
 use stream::tar::OutsideLinks;
 
 use crate::cli::Restore;
-use crate::commands::{Exit, Refusal, find, print_text};
-use crate::env::Environment;
+use crate::commands::{Exit, Refusal, print_text};
 use crate::render::{self, set::bytes};
 use crate::signals::Signals;
 
 pub async fn execute(
     asked: &Restore,
-    environment: &Environment,
+    entry: &Entry,
+    label: &str,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
-    let entry = find(environment, &asked.set)?;
-    if let Some(why) = &entry.why_not_good {
-        render::error::note(&format!("{} is not good: {why}", entry.id));
-    }
+    let to = asked.to.clone().unwrap_or_default();
     let request = TreeRequest {
-        entry: &entry,
-        label: &asked.only,
-        to: &asked.to,
+        entry,
+        label,
+        to: &to,
         without_xattrs: asked.without_xattrs,
         outside_links: if asked.allow_outside_links {
             OutsideLinks::Allowed
@@ -38,8 +36,8 @@ pub async fn execute(
             let walked = restored.walked;
             print_text(&format!(
                 "{}: {} of {} is back: {} files, {}, {} directories, {} links\n",
-                asked.to.display(),
-                asked.only,
+                to.display(),
+                label,
                 entry.id,
                 walked.files,
                 bytes(walked.bytes),

@@ -1,0 +1,284 @@
+//! Databases of a set, in place or beside.
+
+use std::time::Instant;
+
+use catalog::catalog::Entry;
+use catalog::history::{Happening, History};
+use engine::config::DatabaseRole;
+use engine::restore::database::{
+    DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, plan, restore_database,
+    undo as put_back,
+};
+use postgres::restore::place::application;
+use postgres::tools::Tools;
+
+use super::{ask, remember};
+use crate::cli::Restore;
+use crate::commands::{Exit, Refusal, print_text};
+use crate::env::{Environment, RestoreTarget};
+use crate::render::set::{bytes, duration};
+use crate::render::{self, progress::Progress};
+use crate::signals::Signals;
+
+pub async fn execute(
+    asked: &Restore,
+    entry: &Entry,
+    labels: &[String],
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
+    let mut targets = environment.restore_targets(labels)?;
+    for target in &mut targets {
+        name_ourselves(asked, target);
+    }
+    let search = environment.tool_search();
+    let tools = Tools::find(search.bindir.as_deref(), &search.path, &signals.token)
+        .await
+        .map_err(|error| Refusal::Unusable(error.to_string()))?;
+    let requests: Vec<DatabaseRequest> = targets
+        .iter()
+        .map(|target| request(asked, entry, target, &tools))
+        .collect();
+    let mut plans = Vec::new();
+    for request in &requests {
+        match plan(request).await {
+            Ok(plan) => plans.push(plan),
+            Err(error) => return Ok(failed(&error, signals)),
+        }
+    }
+    let text: String = plans
+        .iter()
+        .map(|plan| tell(asked, plan, &last_time(environment, plan)))
+        .collect();
+    if asked.dry_run {
+        print_text(&text)?;
+        return Ok(Exit::Done);
+    }
+    if !asked.yes {
+        for (plan, _) in plans
+            .iter()
+            .zip(&requests)
+            .filter(|(_, request)| !request.beside)
+        {
+            ask::for_name(&tell(asked, plan, ""), &plan.name)?;
+        }
+    }
+    let progress = Progress::start(&environment.logging()?);
+    for request in &requests {
+        let began = Instant::now();
+        let ended = restore_database(request, &progress, &signals.token).await;
+        progress.clear();
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let happening = Happening::Restored {
+            set: entry.id,
+            source: request.label.to_owned(),
+            into: request.name.to_owned(),
+            duration_ms: took,
+            error: ended.as_ref().err().map(ToString::to_string),
+        };
+        remember(environment, &happening)?;
+        match ended {
+            Ok(restored) => print_text(&done(request, entry, &restored, took))?,
+            Err(error) => return Ok(failed(&error, signals)),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// `--undo`: what restores that were cut off left.
+pub async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusal> {
+    let labels = if asked.only.is_empty() {
+        environment.database_labels()
+    } else {
+        asked.only.clone()
+    };
+    let mut text = String::new();
+    for mut target in environment.restore_targets(&labels)? {
+        name_ourselves(asked, &mut target);
+        let name = &target.source.dsn.database;
+        match put_back(&target.dsns, name).await {
+            Ok(done) if done.is_empty() => {
+                text.push_str(&format!(
+                    "{name}: nothing was left by a restore that was cut off\n"
+                ));
+            }
+            Ok(done) => done
+                .iter()
+                .for_each(|line| text.push_str(&format!("{line}\n"))),
+            Err(error) => return Err(Refusal::Unusable(error.to_string())),
+        }
+    }
+    print_text(&text)?;
+    Ok(Exit::Done)
+}
+
+/// Sessions of this restore are told from others' by their name.
+fn name_ourselves(asked: &Restore, target: &mut RestoreTarget) {
+    let name = asked.into.as_deref().unwrap_or(&target.source.dsn.database);
+    let application = application(&std::process::id().to_string(), name);
+    for dsn in &mut target.dsns {
+        dsn.application.clone_from(&application);
+    }
+}
+
+fn request<'a>(
+    asked: &'a Restore,
+    entry: &'a Entry,
+    target: &'a RestoreTarget,
+    tools: &'a Tools,
+) -> DatabaseRequest<'a> {
+    let source = &target.source;
+    DatabaseRequest {
+        entry,
+        label: &source.label,
+        role: source.role,
+        dsns: target.dsns.clone(),
+        service_user: &source.dsn.user,
+        name: asked.into.as_deref().unwrap_or(&source.dsn.database),
+        beside: asked.into.is_some(),
+        table: asked.table.clone(),
+        roles: asked.roles,
+        force: asked.force,
+        drop_old: asked.drop_old,
+        jobs: asked.jobs,
+        tools,
+    }
+}
+
+/// How long it took to load as much before, where that is known.
+fn last_time(environment: &Environment, plan: &DatabasePlan) -> String {
+    let records = environment
+        .backup_dir()
+        .ok()
+        .and_then(|dir| History::open(&dir).ok()?.read().ok())
+        .unwrap_or_default();
+    let last = records
+        .iter()
+        .rev()
+        .find_map(|record| match &record.happening {
+            Happening::Restored {
+                source,
+                duration_ms,
+                error: None,
+                ..
+            } if *source == plan.source => Some(format!(
+                "  last time it took {} ({})\n",
+                duration(*duration_ms),
+                record.at.format("%Y-%m-%d")
+            )),
+            _ => None,
+        });
+    last.unwrap_or_else(|| {
+        "  how long it will take is not known: it was never restored here\n".to_owned()
+    })
+}
+
+fn tell(asked: &Restore, plan: &DatabasePlan, last_time: &str) -> String {
+    let mut text = format!(
+        "{} of {}: {} rows in {} tables, {} on disk, {} unpacked\n  into {}\n",
+        plan.source,
+        plan.set,
+        plan.rows,
+        plan.tables,
+        bytes(plan.bytes),
+        bytes(plan.raw_bytes),
+        plan.into
+    );
+    let mut line = |words: String| text.push_str(&format!("  {words}\n"));
+    if let Some(set) = &plan.cut_off {
+        line(format!(
+            "a restore from {set} was cut off here: the database before it is put back first"
+        ));
+    }
+    match plan.present_bytes {
+        Some(_) if asked.into.is_some() => line(format!(
+            "{} is there already: this would be refused",
+            plan.name
+        )),
+        Some(size) => {
+            line(format!(
+                "{} ({}) is moved aside: renamed to {}_before_{}",
+                plan.name,
+                bytes(size),
+                plan.name,
+                plan.set
+            ));
+            line(format!(
+                "an empty {} is made from template0, and loaded",
+                plan.name
+            ));
+        }
+        None => line(format!("{} is made from template0, and loaded", plan.name)),
+    }
+    if !plan.roles_created.is_empty() {
+        line(format!(
+            "roles that are missing are created: {}",
+            plan.roles_created.join(", ")
+        ));
+    }
+    if asked.roles {
+        line("roles that are there get their passwords and attributes back".to_owned());
+    }
+    if !plan.clients.is_empty() {
+        let fate = if asked.force {
+            "are ended"
+        } else {
+            "are in the way: stop them, or say --force"
+        };
+        line(format!(
+            "sessions of clients {fate}: {}",
+            plan.clients.join(", ")
+        ));
+    }
+    if !plan.workers.is_empty() {
+        line(format!(
+            "the server's own workers are ended while it loads: {}",
+            plan.workers.join(", ")
+        ));
+    }
+    text.push_str(last_time);
+    text
+}
+
+fn done(
+    request: &DatabaseRequest<'_>,
+    entry: &Entry,
+    restored: &RestoredDatabase,
+    took: u64,
+) -> String {
+    let mut text = format!(
+        "{}: {} of {} is back: {} rows in {} tables, each table's counted, in {}\n",
+        restored.name,
+        request.label,
+        entry.id,
+        restored.rows,
+        restored.tables,
+        duration(took)
+    );
+    for note in &restored.notes {
+        text.push_str(&format!("  {note}\n"));
+    }
+    if let Some(aside) = &restored.aside {
+        text.push_str(&format!(
+            "  the database before is kept as {aside}; to drop it:\n"
+        ));
+        text.push_str(&format!(
+            "    {}\n",
+            restored.drop.as_deref().unwrap_or_default()
+        ));
+    }
+    match request.role {
+        DatabaseRole::Keycloak if !request.beside => text.push_str("  start Keycloak now\n"),
+        _ => {}
+    }
+    text
+}
+
+fn failed(error: &DatabaseRestoreError, signals: &Signals) -> Exit {
+    render::error::say(&error.to_string());
+    match error {
+        DatabaseRestoreError::Different { .. } => Exit::Different,
+        DatabaseRestoreError::Interrupted { .. } => Exit::Interrupted(signals.exit_code()),
+        _ => Exit::Failed,
+    }
+}

@@ -1,0 +1,120 @@
+//! Sessions that are not ours in a database: named before it is moved aside, and ended while the new one loads. Background workers
+//! (pg_cron, pg_net) and services that log in as superuser come back within a second, and no connection limit binds them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::server::{Server, ServerError, literal};
+
+/// How often strangers are looked for: well below the second after which a worker is back.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The server's own housekeeping, which needs no ending: it gives way by itself, and parallel workers are ours.
+const OF_THE_SERVER: &str = "('autovacuum worker', 'parallel worker')";
+
+/// A kind of session.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Stranger {
+    /// Its role; empty for a background worker.
+    pub role: String,
+    /// What it calls itself, or the worker's name.
+    pub application: String,
+    /// Where it comes from; empty for sockets and workers.
+    pub address: String,
+    /// Whether it is a client; else it is one of the server's workers.
+    pub client: bool,
+}
+
+impl std::fmt::Display for Stranger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = if self.application.is_empty() {
+            "unnamed"
+        } else {
+            &self.application
+        };
+        if !self.client {
+            return write!(f, "{name} (background worker)");
+        }
+        write!(f, "{name} as {}", self.role)?;
+        if !self.address.is_empty() {
+            write!(f, " from {}", self.address)?;
+        }
+        Ok(())
+    }
+}
+
+/// The sessions in a database besides ours, each kind once, with how many there are.
+pub(super) async fn look(
+    admin: &Server,
+    database: &str,
+) -> Result<BTreeMap<Stranger, u64>, ServerError> {
+    let query = format!(
+        "SELECT 1, {COLUMNS} FROM pg_catalog.pg_stat_activity WHERE {}",
+        condition(admin, database)
+    );
+    read(admin, &query).await
+}
+
+/// Ends them, once.
+pub(super) async fn end(
+    admin: &Server,
+    database: &str,
+) -> Result<BTreeMap<Stranger, u64>, ServerError> {
+    let query = format!(
+        "SELECT pg_catalog.pg_terminate_backend(pid), {COLUMNS} FROM pg_catalog.pg_stat_activity WHERE {}",
+        condition(admin, database)
+    );
+    read(admin, &query).await
+}
+
+/// Ends them as they appear, until cancelled; tells who they were.
+pub(super) async fn keep_ending(
+    admin: &Server,
+    database: &str,
+    until: CancellationToken,
+) -> BTreeMap<Stranger, u64> {
+    let mut ended = BTreeMap::new();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = until.cancelled() => return ended,
+        }
+        // A server that is gone shows in the load itself.
+        if let Ok(found) = end(admin, database).await {
+            for (stranger, count) in found {
+                *ended.entry(stranger).or_default() += count;
+            }
+        }
+    }
+}
+
+const COLUMNS: &str = "COALESCE(usename, ''),
+  CASE WHEN backend_type = 'client backend' OR backend_type = 'walsender' THEN application_name ELSE backend_type END,
+  COALESCE(pg_catalog.host(client_addr), ''), backend_type IN ('client backend', 'walsender')";
+
+/// A session that began this very moment may be ours and not have its name yet.
+fn condition(admin: &Server, database: &str) -> String {
+    format!(
+        "datname = {} AND pid <> pg_catalog.pg_backend_pid() AND application_name <> {} AND backend_type NOT IN {OF_THE_SERVER}
+           AND backend_start < pg_catalog.clock_timestamp() - interval '150 milliseconds'",
+        literal(database),
+        literal(&admin.dsn().application)
+    )
+}
+
+async fn read(admin: &Server, query: &str) -> Result<BTreeMap<Stranger, u64>, ServerError> {
+    let mut found: BTreeMap<Stranger, u64> = BTreeMap::new();
+    for row in admin.rows(query).await? {
+        let text = |at: usize| row.get(at).unwrap_or_default().to_owned();
+        let stranger = Stranger {
+            role: text(1),
+            application: text(2),
+            address: text(3),
+            client: text(4) == "t",
+        };
+        *found.entry(stranger).or_default() += 1;
+    }
+    Ok(found)
+}

@@ -1,0 +1,67 @@
+//! Changes to a finished set, as an attacker with all the time in the world would make them: with digests to match.
+
+use std::fs;
+use std::path::Path;
+
+use crate::host::command;
+use crate::stack::manifest;
+
+/// What a gzipped file holds.
+pub fn unzipped(path: &Path) -> Vec<u8> {
+    let output = command("gzip").arg("-dc").arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", path.display());
+    output.stdout
+}
+
+/// Puts other content into a gzipped file of a set, with digests to match.
+pub fn replace(path: &Path, content: impl AsRef<[u8]>) {
+    let plain = path.with_extension("");
+    fs::write(&plain, content).unwrap();
+    let status = command("gzip").arg("-f").arg(&plain).status().unwrap();
+    assert!(status.success(), "{}", path.display());
+    reseal(path.parent().unwrap());
+}
+
+/// Writes the sizes and digests of a set's files, as they are now, into its manifest and its list of digests.
+pub fn reseal(set: &Path) {
+    let mut manifest = manifest(set);
+    for artifact in manifest["artifacts"].as_array_mut().unwrap() {
+        let path = set.join(artifact["file"].as_str().unwrap());
+        let bytes = fs::metadata(&path).unwrap().len();
+        artifact["bytes"] = bytes.into();
+        if artifact["compression"] == "gzip" {
+            artifact["raw_bytes"] = unzipped(&path).len().into();
+        }
+        artifact["sha256"] = sha256(&path).into();
+    }
+    rewrite(set, &manifest);
+}
+
+/// Writes a changed manifest, and the list of digests that belongs to it.
+pub fn rewrite(set: &Path, manifest: &serde_json::Value) {
+    let path = set.join("manifest.json");
+    fs::write(&path, format!("{manifest:#}\n")).unwrap();
+    let artifacts = manifest["artifacts"].as_array().unwrap();
+    let mut sums: String = artifacts
+        .iter()
+        .map(|artifact| {
+            format!(
+                "{}  {}\n",
+                artifact["sha256"].as_str().unwrap(),
+                artifact["file"].as_str().unwrap()
+            )
+        })
+        .collect();
+    sums.push_str(&format!("{}  manifest.json\n", sha256(&path)));
+    fs::write(set.join("SHA256SUMS"), sums).unwrap();
+}
+
+fn sha256(path: &Path) -> String {
+    let output = command("sha256sum").arg(path).output().unwrap();
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned()
+}

@@ -1,0 +1,407 @@
+//! Databases come back whole and as they were, or what was there stays; nothing is ever lost.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::path::Path;
+
+use tests::backupd::{Backupd, Outcome};
+use tests::server::PgServer;
+use tests::set;
+use tests::stack::Stack;
+
+const RESTORE: [&str; 3] = ["restore", "--yes", "--only"];
+
+fn differs(what: &str, before: &str, after: &str) {
+    if before == after {
+        return;
+    }
+    let pairs = before.lines().zip(after.lines());
+    let first: Vec<_> = pairs.filter(|(a, b)| a != b).take(3).collect();
+    panic!(
+        "{what} differs ({} lines, {} lines): {first:#?}",
+        before.lines().count(),
+        after.lines().count()
+    );
+}
+
+/// The stack's settings, aimed at another server.
+fn env_of(stack: &Stack, server: &PgServer) -> Vec<(String, String)> {
+    let (from, to) = (stack.server.port().to_string(), server.port().to_string());
+    stack
+        .env()
+        .into_iter()
+        .map(|(name, value)| (name, value.replace(&from, &to)))
+        .collect()
+}
+
+fn restore(stack: &Stack, only: &str, more: &[&str]) -> Outcome {
+    stack
+        .backupd(RESTORE.iter().chain(&[only]).chain(more))
+        .run()
+}
+
+fn assert_done(outcome: &Outcome) {
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+}
+
+#[test]
+fn both_databases_come_back_byte_for_byte_and_the_old_ones_are_kept() {
+    for settings in [
+        &[][..],
+        &[("BACKUP_DUMP_FORMAT", "custom")],
+        &[("BACKUP_COMPRESSION", "zstd")],
+    ] {
+        let stack = Stack::new();
+        stack
+            .backupd(["run"])
+            .envs(settings.iter().copied())
+            .succeed();
+        let set = stack
+            .only_set()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let told = |name: &str| stack.server.told(name);
+        let before = (
+            told("postgres"),
+            told("keycloak"),
+            stack.server.told_roles(),
+        );
+        stack.server.psql(
+            "postgres",
+            "DROP SCHEMA auth CASCADE; DELETE FROM public.posts; ALTER DATABASE postgres RESET ALL",
+        );
+        stack.server.psql(
+            "postgres",
+            "REVOKE ALL ON DATABASE postgres FROM dashboard_user; CREATE TABLE made_since (x int)",
+        );
+        stack
+            .server
+            .psql("keycloak", "UPDATE realm SET enabled = false");
+        let ruined = told("postgres");
+        let outcome = restore(&stack, "supabase,keycloak", &["--jobs", "2"]);
+        assert_done(&outcome);
+        differs("supabase", &before.0, &told("postgres"));
+        differs("keycloak", &before.1, &told("keycloak"));
+        differs("roles", &before.2, &stack.server.told_roles());
+        let aside = format!("postgres_before_{set}");
+        assert!(
+            outcome
+                .stdout
+                .contains(&format!("DROP DATABASE \"{aside}\" WITH (FORCE)")),
+            "{outcome}"
+        );
+        assert!(
+            outcome
+                .stdout
+                .contains("Keycloak's schema is of version 26.4.2"),
+            "{outcome}"
+        );
+        differs(
+            "the old one",
+            &ruined,
+            &told(&aside)
+                .replace(&format!("\"{aside}\""), "postgres")
+                .replace(&aside, "postgres"),
+        );
+
+        // A second time: the name is taken, the next one is used; and without keeping.
+        assert_done(&restore(&stack, "supabase", &[]));
+        assert_done(&restore(&stack, "supabase", &["--drop-old"]));
+        let kept = [
+            format!("keycloak_before_{set}"),
+            aside.clone(),
+            format!("{aside}_2"),
+        ];
+        let mut wanted: Vec<String> = kept
+            .into_iter()
+            .chain(["keycloak".to_owned(), "postgres".to_owned()])
+            .collect();
+        wanted.sort();
+        assert_eq!(stack.server.databases(), wanted);
+        differs("supabase again", &before.0, &told("postgres"));
+    }
+}
+
+#[test]
+fn a_new_machine_gets_roles_databases_and_settings() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let fresh = PgServer::bare();
+    let outcome = Backupd::new(["restore", "--yes", "--roles", "--only", "supabase,keycloak"])
+        .envs(env_of(&stack, &fresh))
+        .run();
+    // Keycloak's own role is not there to connect by; Supabase's superuser is, on the same server.
+    assert_done(&outcome);
+    assert!(
+        outcome
+            .stdout
+            .contains("roles that were missing were created"),
+        "{outcome}"
+    );
+    differs(
+        "supabase",
+        &stack.server.told("postgres"),
+        &fresh.told("postgres"),
+    );
+    differs(
+        "keycloak",
+        &stack.server.told("keycloak"),
+        &fresh.told("keycloak"),
+    );
+    differs("roles", &stack.server.told_roles(), &fresh.told_roles());
+}
+
+#[test]
+fn a_fresh_stack_keeps_its_passwords_unless_told_otherwise() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let fresh = PgServer::bare();
+    // What a fresh Supabase brings: roles with passwords of its own, schemas auth and storage with tables and rows.
+    fresh.psql(
+        "postgres",
+        "CREATE ROLE authenticator LOGIN PASSWORD 'of the new stack'; CREATE ROLE anon; CREATE ROLE postgres LOGIN CREATEDB CREATEROLE;
+         ALTER DATABASE postgres OWNER TO postgres; CREATE SCHEMA auth; CREATE TABLE auth.schema_migrations (version text PRIMARY KEY);
+         INSERT INTO auth.schema_migrations VALUES ('20171026211738'); CREATE SCHEMA storage; CREATE TABLE storage.objects (id uuid)",
+    );
+    let password = "SELECT rolpassword FROM pg_authid WHERE rolname = 'authenticator'";
+    let of_its_own = fresh.psql("postgres", password);
+    let call = |more: &[&str]| {
+        Backupd::new(RESTORE.iter().chain(&["supabase"]).chain(more))
+            .envs(env_of(&stack, &fresh))
+            .succeed()
+    };
+    call(&[]);
+    differs(
+        "supabase",
+        &stack.server.told("postgres"),
+        &fresh.told("postgres"),
+    );
+    assert_eq!(fresh.psql("postgres", password), of_its_own);
+    call(&["--roles"]);
+    assert_eq!(
+        fresh.psql("postgres", password),
+        stack.server.psql("postgres", password)
+    );
+    // Keycloak's role is not in Supabase's roles file alone: pg_dumpall tells every role of the server.
+    differs("roles", &stack.server.told_roles(), &fresh.told_roles());
+}
+
+#[test]
+fn beside_touches_nothing_else_and_one_table_comes_alone() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let before = stack.server.told("postgres");
+    let hashes = stack.server.table_hashes("postgres");
+    assert_done(&restore(&stack, "supabase", &["--into", "look here"]));
+    differs("the original", &before, &stack.server.told("postgres"));
+    assert_eq!(stack.server.table_hashes("look here"), hashes);
+    let again = restore(&stack, "supabase", &["--into", "look here"]);
+    assert_eq!(again.code, Some(1), "{again}");
+    assert!(
+        again
+            .stderr
+            .contains("there is a database look here already"),
+        "{again}"
+    );
+
+    for (table, into) in [
+        ("public.posts", "one"),
+        ("public.measurements", "parts"),
+        ("public.Quoted Table", "quoted"),
+    ] {
+        let outcome = stack
+            .backupd(["restore", "--yes", "--table", table, "--into", into])
+            .succeed();
+        let mut wanted = 0;
+        for (name, held) in stack
+            .server
+            .table_hashes(into)
+            .iter()
+            .filter(|(_, held)| held.kind == "r")
+        {
+            let of_table = name.replace('"', "") == table
+                || (into == "parts" && name.replace('"', "").starts_with(table));
+            if of_table {
+                assert_eq!(held, &hashes[name], "{name}");
+                wanted += held.rows;
+            } else {
+                assert_eq!(held.rows, 0, "{name}");
+            }
+        }
+        assert!(
+            wanted > 0 && outcome.stdout.contains(&format!("{wanted} rows in")),
+            "{outcome}"
+        );
+    }
+    let outcome = stack
+        .backupd([
+            "restore",
+            "--yes",
+            "--table",
+            "public.post",
+            "--into",
+            "none",
+        ])
+        .run();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(
+        outcome.stderr.contains("near to it are public.posts"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn sessions_are_named_and_ended_only_by_force() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let before = stack.server.told("postgres");
+    let mut session = stack.server.tool("psql", "postgres");
+    session
+        .env("PGAPPNAME", "realtime")
+        .args(["-c", "SELECT pg_sleep(600)"]);
+    let mut session = session.spawn().unwrap();
+    stack.server.wait_until(
+        "template1",
+        "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'realtime')",
+    );
+    let refused = restore(&stack, "supabase", &[]);
+    assert_eq!(refused.code, Some(1), "{refused}");
+    assert!(
+        refused
+            .stderr
+            .contains("realtime as supabase_admin from 127.0.0.1"),
+        "{refused}"
+    );
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+    let plan = stack
+        .backupd(["restore", "--dry-run", "--only", "supabase"])
+        .succeed();
+    for words in [
+        "realtime as supabase_admin",
+        "is moved aside: renamed to postgres_before_",
+        "it was never restored here",
+    ] {
+        assert!(plan.stdout.contains(words), "{words}: {plan}");
+    }
+    assert_done(&restore(&stack, "supabase", &["--force"]));
+    assert!(!session.wait().unwrap().success());
+    differs("supabase", &before, &stack.server.told("postgres"));
+}
+
+#[test]
+fn whatever_fails_leaves_the_present_database() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let file = stack.only_set().join("supabase_db.sql.gz");
+    let before = stack.server.told("postgres");
+    let refuse = |words: &[&str]| {
+        let outcome = restore(&stack, "supabase", &[]);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        for words in words {
+            assert!(outcome.stderr.contains(words), "{words}: {outcome}");
+        }
+        assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+        differs("supabase", &before, &stack.server.told("postgres"));
+    };
+    let whole = String::from_utf8(set::unzipped(&file)).unwrap();
+    // A bad statement in the middle.
+    set::replace(
+        &file,
+        whole.replacen("CREATE TABLE public.posts", "CREATE TABEL public.posts", 1),
+    );
+    refuse(&[
+        "syntax error",
+        "CREATE TABEL public.posts",
+        "postgres is as it was before",
+    ]);
+    // A row too few.
+    let short = {
+        let from = whole.find("COPY public.posts (").unwrap();
+        let row = from + whole[from..].find('\n').unwrap() + 1;
+        let end = row + whole[row..].find('\n').unwrap() + 1;
+        format!("{}{}", &whole[..row], &whole[end..])
+    };
+    set::replace(&file, short);
+    refuse(&[
+        "public.posts has",
+        "rows, not",
+        "what came back is not what was dumped",
+    ]);
+    set::replace(&file, &whole);
+    // A role that may not.
+    let outcome = stack
+        .backupd(["restore", "--yes", "--only", "supabase"])
+        .env(
+            "DATABASE_URL",
+            stack
+                .server
+                .url_as("postgres", tests::server::PASSWORD, "postgres"),
+        )
+        .run();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("role postgres may not restore postgres")
+            && outcome.stderr.contains("connect as supabase_admin"),
+        "{outcome}"
+    );
+    // A file that is not the set's.
+    fs::write(
+        &file,
+        vec![b'x'; usize::try_from(fs::metadata(&file).unwrap().len()).unwrap()],
+    )
+    .unwrap();
+    let outcome = restore(&stack, "supabase", &[]);
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(outcome.stderr.contains("nothing was touched"), "{outcome}");
+    // Nobody to ask.
+    let outcome = stack.backupd(["restore", "--only", "keycloak"]).run();
+    assert_eq!(outcome.code, Some(2), "{outcome}");
+    assert!(outcome.stderr.contains("say --yes"), "{outcome}");
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+}
+
+#[test]
+fn a_keycloak_that_could_not_use_its_tables_is_refused() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    stack
+        .server
+        .psql("postgres", "CREATE ROLE other LOGIN SUPERUSER PASSWORD 'x'");
+    let outcome = stack
+        .backupd(["restore", "--yes", "--only", "keycloak"])
+        .env("KC_DB_USERNAME", "other")
+        .env("KC_DB_PASSWORD", "x")
+        .run();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("tables do not belong to other (KC_DB_USERNAME)"),
+        "{outcome}"
+    );
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+}
+
+#[test]
+fn a_half_restored_database_is_not_backed_up() {
+    let stack = Stack::new();
+    stack.server.psql(
+        "postgres",
+        "ALTER DATABASE postgres SET backupd.restoring TO '20261120T020000Z'",
+    );
+    let outcome = stack.backupd(["run"]).run();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(
+        outcome
+            .stderr
+            .contains("half restored from 20261120T020000Z"),
+        "{outcome}"
+    );
+    assert!(stack.sets().is_empty() && Path::new(&stack.backups).is_dir());
+}
