@@ -56,10 +56,11 @@ pub enum Command {
     Show(OneSet),
     /// Read a set back and compare it with its manifest
     ///
-    /// Every file is read whole: size, SHA-256, decoding, the dump's closing line, rows per table, every archive entry. Exits 4 when
+    /// Every file is read whole: size, SHA-256, decoding, the dump's closing line, rows per table, every archive entry. With --drill the
+    /// set is restored as well, into a private scratch server that is thrown away, and compared with what its source held. Exits 4 when
     /// anything differs.
     #[command(after_help = AFTER_HELP)]
-    Verify(OneSet),
+    Verify(Verify),
     /// Put back what a set holds: databases in place or beside, file trees
     ///
     /// A database is never loaded over: the present one is moved aside (renamed), an empty one of its name is made, the whole dump is
@@ -115,6 +116,17 @@ pub struct OneSet {
     /// How facts are printed.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// Options of `verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The set.
+    #[command(flatten)]
+    pub one: OneSet,
+    /// Restore it into a scratch server as well, and compare
+    #[arg(long)]
+    pub drill: bool,
 }
 
 /// Options of `restore`.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use stream::durable;
 
+use crate::drill::DrillReport;
 use crate::history::History;
 use crate::manifest::{Manifest, ManifestError, SUMS};
 use crate::set::{Selector, SetId};
@@ -216,6 +217,7 @@ impl Catalog {
     pub fn remove(&self, id: &SetId) -> io::Result<()> {
         let aside = self.aside(*id, REMOVED);
         durable::rename(&self.path(*id), &aside)?;
+        DrillReport::remove(&self.root, *id);
         fs::remove_dir_all(aside)
     }
 

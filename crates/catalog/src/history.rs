@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use stream::durable;
 
+use crate::drill::DrillVerdict;
 use crate::manifest::RunStatus;
 use crate::set::SetId;
 
@@ -73,6 +74,20 @@ pub enum Happening {
         whole: bool,
         /// Every difference.
         problems: Vec<String>,
+    },
+    /// A set was restored for proof.
+    Drilled {
+        /// The set.
+        set: SetId,
+        /// How it ended.
+        verdict: DrillVerdict,
+        /// How long it took.
+        duration_ms: u64,
+        /// What is not as it was, or why the drill could not be made.
+        differences: Vec<String>,
+        /// How many objects could not be proven.
+        #[serde(default)]
+        not_proven: usize,
     },
     /// A database or a tree of a set was put back, or was not.
     Restored {

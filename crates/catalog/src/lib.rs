@@ -5,6 +5,8 @@
 //! docs/set-format.md.
 
 pub mod catalog;
+pub mod census;
+pub mod drill;
 pub mod history;
 pub mod lock;
 pub mod manifest;

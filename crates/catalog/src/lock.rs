@@ -27,7 +27,21 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock of a backup directory at once, or says who has it. `what` says what it is taken for.
     pub fn acquire(root: &Path, now: DateTime<Utc>, what: &str) -> Result<Self, LockError> {
-        let path = root.join(crate::catalog::PRIVATE).join("lock");
+        Self::acquire_file(root, "lock", now, what)
+    }
+
+    /// As [`Lock::acquire`], for drills alone: they read one set, and runs need not wait for them.
+    pub fn acquire_for_drill(root: &Path, now: DateTime<Utc>) -> Result<Self, LockError> {
+        Self::acquire_file(root, "drill.lock", now, "a drill")
+    }
+
+    fn acquire_file(
+        root: &Path,
+        file: &str,
+        now: DateTime<Utc>,
+        what: &str,
+    ) -> Result<Self, LockError> {
+        let path = root.join(crate::catalog::PRIVATE).join(file);
         let failed = |source| LockError::Io {
             path: path.display().to_string(),
             source,

@@ -10,6 +10,7 @@ use stream::artifact::Compression as Encoded;
 use stream::durable;
 use stream::read::hash_file;
 
+use crate::census::Census;
 use crate::set::SetId;
 
 /// The manifest's name in a set.
@@ -133,6 +134,9 @@ pub struct Artifact {
     /// Rows per table of a dump.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<Vec<TableRows>>,
+    /// What the database held in the snapshot that was dumped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<Census>,
     /// What an archive holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Tree>,

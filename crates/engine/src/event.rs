@@ -1,5 +1,6 @@
 //! What happens during a use-case, told to whoever listens.
 
+use catalog::drill::DrillReport;
 use catalog::manifest::{RunStatus, StepRecord};
 use catalog::set::SetId;
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,11 @@ pub enum Event {
         bytes: u64,
         /// Whole duration.
         duration_ms: u64,
+    },
+    /// A drill ended.
+    Drilled {
+        /// What it found.
+        report: DrillReport,
     },
     /// Retention removed a set.
     SetRemoved {

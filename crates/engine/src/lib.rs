@@ -1,10 +1,11 @@
-//! The use-cases of backupd, one a file: check, run, verify, prune, restore, survey.
+//! The use-cases of backupd, one a file: check, run, verify, drill, prune, restore, survey.
 //!
 //! The engine turns a checked [`Config`] into work on the `postgres`, `stream` and `catalog` crates and says what happens as
 //! [`Event`]s. It reads no environment, prints nothing, and never knows who listens.
 
 pub mod clock;
 pub mod config;
+pub mod drill;
 pub mod event;
 mod ledger;
 pub mod plan;

@@ -16,7 +16,7 @@ use crate::preflight::backup_dir_fault;
 use crate::prune::decide;
 use crate::space;
 
-/// Rows per table are kept in memory for this many of the newest sets: what a status page shows.
+/// Rows per table and the census are kept in memory for this many of the newest sets: what a status page shows.
 pub const DETAILED: usize = 30;
 
 /// What a backup directory told.
@@ -147,6 +147,7 @@ fn read(dir: &Path, policy: &Policy, survey: &mut Survey) -> std::io::Result<()>
         if let Ok(manifest) = &mut entry.manifest {
             for artifact in &mut manifest.artifacts {
                 artifact.tables = None;
+                artifact.census = None;
             }
         }
     }
@@ -221,6 +222,7 @@ fn as_run(record: &Record) -> Option<LastRun> {
             steps: Vec::new(),
         }),
         Happening::SetVerified { .. }
+        | Happening::Drilled { .. }
         | Happening::Restored { .. }
         | Happening::SetRemoved { .. }
         | Happening::ServiceStarted { .. } => None,

@@ -47,6 +47,8 @@ pub struct DumpRequest<'a> {
     pub tools: &'a Tools,
     /// The database.
     pub dsn: &'a Dsn,
+    /// The snapshot that is dumped; without, one of pg_dump's own.
+    pub snapshot: Option<&'a str>,
     /// The form; a roles artifact is always SQL text.
     pub format: DumpFormat,
     /// Compression; in the custom format pg_dump's own.
@@ -211,10 +213,14 @@ fn compress_option(compression: Compression, tools: &Tools) -> Result<String, Du
 }
 
 fn pg_dump(request: &DumpRequest<'_>) -> Program {
-    Program::new(request.tools.pg_dump())
+    let program = Program::new(request.tools.pg_dump())
         .envs(request.dsn.child_env())
         // There is nobody to ask.
-        .arg("--no-password")
+        .arg("--no-password");
+    match request.snapshot {
+        Some(id) => program.arg(format!("--snapshot={id}")),
+        None => program,
+    }
 }
 
 /// Begins the request's artifact.

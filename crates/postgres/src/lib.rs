@@ -1,11 +1,14 @@
 //! One PostgreSQL server and its tools: where it is, what it tells, and how its content becomes artifacts. Knows nothing of sets,
 //! settings or steps; of our crates it imports `stream` alone.
 
+pub mod census;
 pub mod dsn;
 pub mod dump;
 pub mod inventory;
 pub mod restore;
 pub mod roles;
+pub mod scratch;
 pub mod server;
+pub mod snapshot;
 mod tls;
 pub mod tools;

@@ -35,7 +35,6 @@ pub struct Program {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     low_priority: bool,
-    user: Option<(u32, u32)>,
     stderr_bytes: usize,
 }
 
@@ -109,16 +108,8 @@ impl Program {
             args: Vec::new(),
             env: Vec::new(),
             low_priority: false,
-            user: None,
             stderr_bytes: STDERR_BYTES,
         }
-    }
-
-    /// Runs it as another user and group, which only root may ask for.
-    #[must_use]
-    pub fn as_user(mut self, uid: u32, gid: u32) -> Self {
-        self.user = Some((uid, gid));
-        self
     }
 
     /// Keeps this much of the end of its standard error.
@@ -242,11 +233,23 @@ impl Program {
         Ok((sink, Finished::new()))
     }
 
+    /// Starts it as a service: it works until it is ended, and what it says goes to a file.
+    pub fn serve(&self, log: &File) -> Result<Service, ChildError> {
+        let log = log.try_clone().map_err(|source| self.not_started(source))?;
+        let error = log.try_clone().map_err(|source| self.not_started(source))?;
+        self.begin(Stdio::null(), Stdio::from(log), Stdio::from(error))
+            .map(Service)
+    }
+
+    fn start(&self, stdin: Stdio, stdout: Stdio) -> Result<Running, ChildError> {
+        self.begin(stdin, stdout, Stdio::piped())
+    }
+
     #[allow(
         clippy::disallowed_methods,
         reason = "this is the file that owns starting programs"
     )]
-    fn start(&self, stdin: Stdio, stdout: Stdio) -> Result<Running, ChildError> {
+    fn begin(&self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Running, ChildError> {
         let mut command = Command::new(&self.path);
         command
             .args(&self.args)
@@ -260,12 +263,9 @@ impl Program {
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(stdin)
             .stdout(stdout)
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .process_group(0)
             .kill_on_drop(true);
-        if let Some((uid, gid)) = self.user {
-            command.uid(uid).gid(gid);
-        }
         let (child, known) =
             orphans::start(&mut command).map_err(|source| self.not_started(source))?;
         if self.low_priority {
@@ -285,6 +285,22 @@ impl Program {
             program: self.path.display().to_string(),
             source,
         }
+    }
+}
+
+/// A program that works until it is ended. Dropped, it is killed.
+pub struct Service(Running);
+
+impl Service {
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.0.child.try_wait(), Ok(None))
+    }
+
+    /// Ends it by SIGQUIT, which means "at once" to a PostgreSQL server, and makes it end when that does not.
+    pub async fn quit(mut self) {
+        self.0.signal(Signal::QUIT);
+        self.0.end_within(GRACE).await;
     }
 }
 
@@ -345,7 +361,11 @@ impl Running {
     /// Asks the group to end, and makes it end when it does not.
     async fn end(&mut self) {
         self.signal(Signal::TERM);
-        if tokio::time::timeout(GRACE, self.child.wait())
+        self.end_within(GRACE).await;
+    }
+
+    async fn end_within(&mut self, grace: Duration) {
+        if tokio::time::timeout(grace, self.child.wait())
             .await
             .is_err()
         {
@@ -427,146 +447,4 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>, most: usize) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Instant;
-
-    fn sh(script: &str) -> Program {
-        Program::new("/bin/sh").args(["-c", script])
-    }
-
-    #[tokio::test]
-    async fn output_and_status_are_told() {
-        let cancel = CancellationToken::new();
-        let output = sh("echo out; echo err >&2").output(&cancel).await.unwrap();
-        assert_eq!(output.stdout, b"out\n");
-        assert_eq!(output.stderr.trim(), "err");
-        let error = sh("echo why >&2; exit 3")
-            .output(&cancel)
-            .await
-            .unwrap_err();
-        assert_eq!(error.exit_code(), Some(3));
-        assert_eq!(error.to_string(), "sh failed with exit status 3: why");
-        let gone = Program::new("/no/such").output(&cancel).await.unwrap_err();
-        assert!(matches!(gone, ChildError::NotStarted { .. }));
-    }
-
-    #[tokio::test]
-    async fn input_is_passed_on_and_an_early_end_breaks_the_pipe() {
-        let cancel = CancellationToken::new();
-        let (read, mut write) = io::pipe().unwrap();
-        let writer = std::thread::spawn(move || write.write_all(b"one\ntwo\n"));
-        let output = sh("wc -l").output_on(read, &cancel).await.unwrap();
-        assert_eq!(output.stdout.trim_ascii(), b"2");
-        writer.join().unwrap().unwrap();
-        let (read, mut write) = io::pipe().unwrap();
-        let writer = std::thread::spawn(move || write.write_all(&vec![b'x'; 1 << 20]));
-        let error = sh("exit 3").output_on(read, &cancel).await.unwrap_err();
-        assert_eq!(error.exit_code(), Some(3));
-        assert_eq!(
-            writer.join().unwrap().unwrap_err().kind(),
-            io::ErrorKind::BrokenPipe
-        );
-    }
-
-    #[tokio::test]
-    async fn a_low_priority_is_given() {
-        let cancel = CancellationToken::new();
-        // It is given right after the start.
-        let program = sh("sleep 0.2; nice").low_priority();
-        let text = program.output(&cancel).await.unwrap().stdout;
-        assert_eq!(text, b"19\n");
-    }
-
-    #[tokio::test]
-    async fn the_environment_is_only_what_was_given() {
-        let cancel = CancellationToken::new();
-        let program = sh("env").envs([("PGUSER".to_owned(), "u".to_owned())]);
-        let text = String::from_utf8(program.output(&cancel).await.unwrap().stdout).unwrap();
-        assert!(text.contains("PGUSER=u"));
-        assert!(!text.contains("CARGO"), "{text}");
-    }
-
-    #[tokio::test]
-    async fn output_followed_by_a_failure_yields_no_proof() {
-        let cancel = CancellationToken::new();
-        let error = sh("echo half; exit 1")
-            .stream_into(Vec::new(), &cancel)
-            .await
-            .unwrap_err();
-        assert!(matches!(error, ChildError::Failed { .. }));
-        let error = sh("echo half; kill -9 $$")
-            .stream_into(Vec::new(), &cancel)
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains("signal 9"));
-    }
-
-    #[tokio::test]
-    async fn a_sink_that_fails_ends_the_program() {
-        struct Full;
-        impl Write for Full {
-            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let began = Instant::now();
-        let error = sh("while :; do echo x; done")
-            .stream_into(Full, &CancellationToken::new())
-            .await
-            .err()
-            .unwrap();
-        assert!(matches!(error, ChildError::Sink { .. }));
-        assert!(began.elapsed() < GRACE);
-    }
-
-    #[tokio::test]
-    async fn cancellation_ends_the_whole_group() {
-        let dir = tempfile::tempdir().unwrap();
-        let pid_file = dir.path().join("pid");
-        let program = sh(&format!(
-            "sleep 600 & echo $! > {}; wait",
-            pid_file.display()
-        ));
-        let cancel = CancellationToken::new();
-        let later = cancel.clone();
-        let watched = pid_file.clone();
-        tokio::spawn(async move {
-            while std::fs::read_to_string(&watched)
-                .unwrap_or_default()
-                .trim()
-                .is_empty()
-            {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            later.cancel();
-        });
-        let error = program
-            .stream_into(io::sink(), &cancel)
-            .await
-            .err()
-            .unwrap();
-        assert!(matches!(error, ChildError::Cancelled { .. }));
-        let pid = std::fs::read_to_string(&pid_file).unwrap();
-        let status = format!("/proc/{}/status", pid.trim());
-        // The kernel takes the killed process away in its own time; a process that was not killed stays for ten minutes.
-        while std::fs::read_to_string(&status).is_ok_and(|text| !text.contains("State:\tZ")) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    #[tokio::test]
-    async fn only_the_tail_of_a_long_complaint_is_kept() {
-        let script = "i=0; while [ $i -lt 3000 ]; do echo line $i >&2; i=$((i+1)); done; exit 1";
-        let error = sh(script)
-            .output(&CancellationToken::new())
-            .await
-            .unwrap_err();
-        let text = error.to_string();
-        assert!(text.ends_with("line 2999"));
-        assert!(text.len() < STDERR_BYTES + 200);
-    }
-}
+mod tests;

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -94,4 +94,44 @@ fn is_zombie_of(pid: i32, parent: u32) -> bool {
         .unwrap_or_default()
         .split_whitespace();
     fields.next() == Some("Z") && fields.next() == Some(parent.to_string().as_str())
+}
+
+/// Ends the processes that an earlier one of ours started and left: those whose command line holds `mark`, a path that nobody else names.
+/// Returns when they are gone.
+pub fn end_strays(mark: &str) {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    let began = Instant::now();
+    let mut signal = Signal::QUIT;
+    loop {
+        let strays = processes_named(mark);
+        if strays.is_empty() || began.elapsed() > PATIENCE {
+            return;
+        }
+        for pid in strays {
+            // Gone already is what was wanted.
+            let _ = kill_process(pid, signal);
+        }
+        std::thread::sleep(LOOK_EVERY);
+        if began.elapsed() > PATIENCE / 2 {
+            signal = Signal::KILL;
+        }
+    }
+}
+
+fn processes_named(mark: &str) -> Vec<Pid> {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let own = std::process::id();
+    processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| pid.unsigned_abs() != own)
+        .filter(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(mark)
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! One file a subcommand: each takes settings, asks the engine, and prints what came of it.
 
 mod check;
+mod drill;
 mod health;
 mod list;
 mod prune;

@@ -1,4 +1,4 @@
-//! `backupd verify`: reads a set back and says every difference.
+//! `backupd verify`: reads a set back and says every difference; with `--drill` it is restored as well.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use stream::artifact::Meter;
 
 use super::{Exit, Refusal, find, print_json, print_text};
-use crate::cli::OneSet;
+use crate::cli::{OneSet, Verify};
 use crate::env::Environment;
 use crate::render::{self, progress::Progress, set::bytes};
 use crate::signals::Signals;
@@ -25,11 +25,15 @@ struct Verdict<'a> {
 }
 
 pub async fn execute(
-    asked: &OneSet,
+    asked: &Verify,
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
+    let Verify { one: asked, drill } = asked;
     let entry = find(environment, &asked.set)?;
+    if *drill {
+        return super::drill::execute(asked, &entry, environment, signals).await;
+    }
     let report = match &entry.manifest {
         Err(error) => Report {
             problems: vec![Problem {

@@ -228,6 +228,17 @@ impl Environment {
         targets.ok_or(problems)
     }
 
+    /// A server for drills, where one is named.
+    pub fn drill_url(&self) -> Result<Option<Dsn>, Problems> {
+        let mut problems = Problems::default();
+        let url = sources::drill_url(&self.vars, &mut problems);
+        if problems.0.is_empty() {
+            Ok(url)
+        } else {
+            Err(problems)
+        }
+    }
+
     /// How logs are written.
     pub fn logging(&self) -> Result<Logging, Problems> {
         let mut problems = Problems::default();

@@ -49,6 +49,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("BACKUP_STEP_TIMEOUT"),
     plain("BACKUP_PG_BINDIR"),
     secret("BACKUP_RESTORE_URLS"),
+    secret("BACKUP_DRILL_URL"),
     plain("BACKUP_SCHEDULE"),
     plain("BACKUP_TIMEZONE"),
     plain("BACKUP_JITTER"),

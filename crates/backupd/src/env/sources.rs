@@ -79,6 +79,17 @@ pub fn read(
     (databases, trees)
 }
 
+/// A server for drills: `BACKUP_DRILL_URL`.
+pub fn drill_url(vars: &BTreeMap<String, String>, problems: &mut Problems) -> Option<Dsn> {
+    match Dsn::parse(vars.get("BACKUP_DRILL_URL")?) {
+        Ok(dsn) => Some(dsn),
+        Err(error) => {
+            problems.say(format!("BACKUP_DRILL_URL: {error}"));
+            None
+        }
+    }
+}
+
 /// Superusers to restore as, by label: `BACKUP_RESTORE_URLS`.
 pub fn restore_urls(
     vars: &BTreeMap<String, String>,

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use catalog::drill::DrillVerdict;
 use catalog::manifest::StepStatus;
 use engine::{Event, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -137,6 +138,18 @@ impl Observer for Progress {
                     took = duration(*duration_ms),
                     "run finished"
                 );
+            }),
+            Event::Drilled { report } => self.above(|| {
+                let took = duration(report.duration_ms);
+                let verdict = report.verdict.name();
+                let set = report.set;
+                if report.verdict == DrillVerdict::Failed {
+                    let differences = report.differences();
+                    let first = differences.first().map_or("", String::as_str);
+                    error!(%set, verdict, took, differences = differences.len(), "drill failed: {first}");
+                } else {
+                    info!(%set, verdict, took, not_proven = report.not_proven().len(), "drill ended");
+                }
             }),
             Event::SetRemoved { set } => self.above(|| info!(%set, "retention removed a set")),
         }

@@ -31,7 +31,7 @@ const ROLES_BYTES: u64 = 64 * 1024 * 1024;
 /// Differences that a message names.
 const NAMED: usize = 10;
 /// The extension that lives in one database of a server alone, and its schema.
-const PG_CRON: (&str, &str) = ("pg_cron", "cron");
+pub(crate) const PG_CRON: (&str, &str) = ("pg_cron", "cron");
 
 /// What to restore where.
 pub struct DatabaseRequest<'a> {
@@ -361,7 +361,7 @@ pub async fn restore_database(
     }
     stage("roles");
     let roles = script
-        .restore_roles(&admin.server, request.roles)
+        .restore_roles(&admin.server, request.roles, OnError::Stop)
         .await
         .map_err(DatabaseRestoreError::Refused)?;
     if !roles.created.is_empty() {
@@ -480,7 +480,7 @@ async fn fill(
         .map_err(during("the present database could not be moved aside"))?;
     let admin = &prepared.admin;
     script
-        .restore_properties(&admin.server, request.name)
+        .restore_properties(&admin.server, request.name, OnError::Stop)
         .await
         .map_err(during("the database's own settings could not be given"))?;
     let settled = CancellationToken::new();
@@ -668,7 +668,7 @@ async fn load_one(
 }
 
 /// Whether pg_cron, if it is there at all, lives in this database.
-async fn cron_lives_in(server: &Server, name: &str) -> Result<bool, ServerError> {
+pub(crate) async fn cron_lives_in(server: &Server, name: &str) -> Result<bool, ServerError> {
     let found = server
         .names("SELECT pg_catalog.current_setting('cron.database_name', true)")
         .await?;

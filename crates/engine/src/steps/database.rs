@@ -1,8 +1,11 @@
 //! One database: its dump, and the roles and database settings that a dump leaves out.
 
+use catalog::census::{Census, Object};
 use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin, TableRows};
 use postgres::dump::{DumpError, DumpFormat, DumpRequest, dump};
 use postgres::roles::dump_roles;
+use postgres::server::{Server, ServerError};
+use postgres::snapshot::Snapshot;
 use postgres::tools::Tools;
 use stream::artifact::{Compression, Encoding};
 
@@ -49,7 +52,11 @@ async fn dump_database(
         // pg_dump compresses the blocks of this format itself, so that pg_restore can seek in the file.
         DumpFormat::Custom => (format!("{}_db.dump", source.label), Compression::None),
     };
-    let request = request(source, tools, format, encoding, &file, context);
+    let instant = Instant::begin(source, product).await;
+    let request = DumpRequest {
+        snapshot: instant.snapshot.as_ref().map(Snapshot::id),
+        ..request(source, tools, format, encoding, &file, context)
+    };
     match dump(request, context.cancel).await {
         Ok(dumped) => {
             let tables = dumped.tables.map(|tables| {
@@ -72,11 +79,55 @@ async fn dump_database(
                 source: Some(origin(source, told)),
                 tool: Some(format!("pg_dump {}", tools.version.text)),
                 tables,
+                census: instant.census,
                 ..artifact
             });
         }
         Err(error) => product.failure = Some(failure(&error)),
     }
+}
+
+/// The instant that is dumped, and what was asked of it.
+struct Instant {
+    snapshot: Option<Snapshot>,
+    census: Option<Census>,
+}
+
+impl Instant {
+    /// Without a snapshot the dump is as good; what would be compared with it is not known.
+    async fn begin(source: &DatabaseSource, product: &mut Product) -> Self {
+        let taken = async {
+            let snapshot = Snapshot::open(&source.dsn).await?;
+            let census = take_census(snapshot.server()).await?;
+            Ok::<_, ServerError>((snapshot, census))
+        };
+        match taken.await {
+            Ok((snapshot, census)) => Self {
+                snapshot: Some(snapshot),
+                census: Some(census),
+            },
+            Err(error) => {
+                product.notes.push(format!(
+                    "no census was taken, so a drill can only count rows: {error}"
+                ));
+                Self {
+                    snapshot: None,
+                    census: None,
+                }
+            }
+        }
+    }
+}
+
+/// The census of a database, as the catalog keeps it.
+pub(crate) async fn take_census(server: &Server) -> Result<Census, ServerError> {
+    let (objects, positions) = postgres::census::take(server).await?;
+    let objects = objects.into_iter().map(|counted| Object {
+        kind: counted.kind,
+        name: counted.name,
+        needs: counted.needs,
+    });
+    Ok(Census::of(objects.collect(), positions))
 }
 
 fn failure(error: &DumpError) -> Failure {
@@ -140,6 +191,7 @@ fn request<'a>(
     DumpRequest {
         tools,
         dsn: &source.dsn,
+        snapshot: None,
         format,
         encoding,
         dir: context.dir,

@@ -1,6 +1,6 @@
 //! The data steps of a run: each turns one source into artifacts in the set's directory.
 
-mod database;
+pub(crate) mod database;
 mod tree;
 
 use std::path::Path;
@@ -98,6 +98,7 @@ fn record(
         raw_bytes: written.raw_bytes,
         sha256: written.sha256,
         tables: None,
+        census: None,
         tree: None,
         passwords_included: None,
     }

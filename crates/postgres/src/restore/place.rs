@@ -270,6 +270,17 @@ impl Admin {
         Ok(done)
     }
 
+    /// Drops the databases of this beginning that drills which were killed left.
+    pub async fn sweep(&self, prefix: &str) -> Result<(), ServerError> {
+        let condition = format!("pg_catalog.starts_with(d.datname, {})", literal(prefix));
+        for (name, present) in self.databases(&condition).await? {
+            if present.mark.is_some() {
+                self.drop(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn allow_connections(&self, name: &str, allowed: bool) -> Result<(), ServerError> {
         self.server
             .execute(&format!(

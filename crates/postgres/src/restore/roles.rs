@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::load::OnError;
 use super::place::RestoreError;
 use super::statements::{Statement, Word};
 use crate::server::{Server, ident};
@@ -22,6 +23,8 @@ pub struct RolesRestored {
     pub created: Vec<String>,
     /// Those that were there.
     pub kept: Vec<String>,
+    /// Statements that failed and were gone over, in the server's words.
+    pub errors: Vec<String>,
 }
 
 impl RolesScript {
@@ -66,17 +69,15 @@ impl RolesScript {
             .collect()
     }
 
-    /// Brings roles back, all or none.
+    /// Brings roles back: all or none, or as many as it can.
     pub async fn restore_roles(
         &self,
         server: &Server,
         overwrite: bool,
+        on_error: OnError,
     ) -> Result<RolesRestored, RestoreError> {
-        let present: BTreeSet<String> = server
-            .names("SELECT rolname FROM pg_catalog.pg_roles")
-            .await?
-            .into_iter()
-            .collect();
+        let names = "SELECT rolname FROM pg_catalog.pg_roles";
+        let present: BTreeSet<String> = server.names(names).await?.into_iter().collect();
         let mut restored = RolesRestored::default();
         for name in self.names() {
             let list = if present.contains(name) {
@@ -88,13 +89,21 @@ impl RolesScript {
         }
         server.execute("BEGIN").await?;
         for statement in &self.roles {
-            let done = self
+            server.execute("SAVEPOINT statement").await?;
+            match self
                 .restore_one(server, statement, &present, overwrite)
-                .await;
-            if let Err(error) = done {
-                // The error on its way says more than a failed rollback would.
-                let _ = server.execute("ROLLBACK").await;
-                return Err(error);
+                .await
+            {
+                Ok(()) => {}
+                Err(error) if on_error == OnError::GoOn => {
+                    server.execute("ROLLBACK TO statement").await?;
+                    restored.errors.push(error.to_string());
+                }
+                Err(error) => {
+                    // The error on its way says more than a failed rollback would.
+                    let _ = server.execute("ROLLBACK").await;
+                    return Err(error);
+                }
             }
         }
         server.execute("COMMIT").await?;
@@ -136,20 +145,25 @@ impl RolesScript {
             .map_err(failed)
     }
 
-    /// Gives a database its settings, privileges, owner and comment.
+    /// Gives a database its settings, privileges, owner and comment: all of them, or those that can be given, with the errors of others.
     pub async fn restore_properties(
         &self,
         server: &Server,
         name: &str,
-    ) -> Result<(), RestoreError> {
+        on_error: OnError,
+    ) -> Result<Vec<String>, RestoreError> {
+        let mut errors = Vec::new();
         for statement in self
             .properties
             .iter()
             .filter(|statement| !is_limit(statement))
         {
-            run_for(server, statement, name).await?;
+            match run_for(server, statement, name).await {
+                Err(error) if on_error == OnError::GoOn => errors.push(error.to_string()),
+                done => done?,
+            }
         }
-        Ok(())
+        Ok(errors)
     }
 
     /// Gives a database its limits, which would be in the way while it is loaded.

@@ -36,6 +36,7 @@ pub fn request<'a>(
     compression: Compression,
 ) -> DumpRequest<'a> {
     DumpRequest {
+        snapshot: None,
         tools,
         dsn,
         format,

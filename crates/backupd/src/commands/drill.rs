@@ -1,0 +1,114 @@
+//! `backupd verify --drill`: restores a set for proof, and tells what came back.
+
+use catalog::catalog::Entry;
+use catalog::drill::{DrillReport, DrillVerdict};
+use engine::drill::{DrillError, DrillRequest, drill};
+use postgres::tools::Tools;
+
+use super::{Exit, Refusal, print_json, print_text};
+use crate::cli::OneSet;
+use crate::env::Environment;
+use crate::render::progress::Progress;
+use crate::render::set::duration;
+use crate::signals::Signals;
+
+/// Findings of each kind that are printed; the report beside the set has them all.
+const SHOWN: usize = 20;
+
+pub async fn execute(
+    asked: &OneSet,
+    entry: &Entry,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
+    let backup_dir = environment.backup_dir()?;
+    let url = environment.drill_url()?;
+    let search = environment.tool_search();
+    let tools = Tools::find(search.bindir.as_deref(), &search.path, &signals.token)
+        .await
+        .map_err(|error| Refusal::Unusable(error.to_string()))?;
+    let progress = Progress::start(&environment.logging()?);
+    let request = DrillRequest {
+        backup_dir: &backup_dir,
+        entry,
+        tools: &tools,
+        url: url.as_ref(),
+    };
+    let ended = drill(&request, &progress, &signals.token).await;
+    progress.clear();
+    match ended {
+        Ok(report) => {
+            if asked.output.json {
+                print_json(&report)?;
+            } else {
+                print_text(&text(&report))?;
+            }
+            Ok(match (report.verdict, &report.error) {
+                (_, Some(_)) => Exit::Failed,
+                (DrillVerdict::Failed, None) => Exit::Different,
+                (DrillVerdict::Proven | DrillVerdict::Incomplete, None) => Exit::Done,
+            })
+        }
+        Err(error) => {
+            crate::render::error::say(&error.to_string());
+            Ok(match error {
+                DrillError::Interrupted => Exit::Interrupted(signals.exit_code()),
+                DrillError::Busy { .. } => Exit::Locked,
+                _ => Exit::Failed,
+            })
+        }
+    }
+}
+
+fn text(report: &DrillReport) -> String {
+    let mut text = format!("drill of {} into {}\n", report.set, report.server);
+    for database in &report.databases {
+        text.push_str(&format!(
+            "{}: {} rows in {} tables and {} objects compared, in {}\n",
+            database.label,
+            database.rows,
+            database.tables,
+            database.objects,
+            duration(database.duration_ms)
+        ));
+        for (question, answer) in &database.answers {
+            text.push_str(&format!("  {question}: {answer}\n"));
+        }
+    }
+    if let Some(storage) = &report.storage {
+        text.push_str(&format!(
+            "storage: {} of {} objects have their file, {} of them compared by md5\n",
+            storage.matched, storage.objects, storage.hashed
+        ));
+    }
+    let mut list = |heading: &str, lines: Vec<String>| {
+        if lines.is_empty() {
+            return;
+        }
+        text.push_str(&format!("{heading}:\n"));
+        for line in lines.iter().take(SHOWN) {
+            text.push_str(&format!("  {line}\n"));
+        }
+        if lines.len() > SHOWN {
+            text.push_str(&format!(
+                "  and {} more; the report has them all\n",
+                lines.len() - SHOWN
+            ));
+        }
+    };
+    list("NOT AS IT WAS", report.differences());
+    list("not proven", report.not_proven());
+    let verdict = match report.verdict {
+        DrillVerdict::Proven => "is PROVEN: it was restored, and what came back is what was there",
+        DrillVerdict::Incomplete => {
+            "is proven but for what stands above: tables with rows need extensions that the scratch server lacks"
+        }
+        DrillVerdict::Failed => "is NOT PROVEN",
+    };
+    text.push_str(&format!(
+        "{} {verdict} ({})\n",
+        report.set,
+        duration(report.duration_ms)
+    ));
+    text
+}

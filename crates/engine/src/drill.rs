@@ -1,0 +1,328 @@
+//! Proves a set by restoring it: every database into a scratch server, compared with the census of its source; the storage archive
+//! against the restored objects. Nothing of it touches the stack, and nothing of it stays.
+
+mod database;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use catalog::catalog::{Catalog, Entry};
+use catalog::drill::{DrillReport, DrillVerdict};
+use catalog::history::{Happening, History};
+use catalog::manifest::{Artifact, Kind, Manifest};
+use postgres::dsn::Dsn;
+use postgres::scratch::{self, Scratch, ScratchError};
+use postgres::tools::Tools;
+use stream::artifact::Meter;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::event::{Event, Observer};
+use crate::ledger::{millis, tell_while};
+use crate::space;
+use crate::verify::{Reading, verify_set};
+
+/// Directory of the scratch server, in backupd's own.
+const SCRATCH: &str = "scratch";
+/// What a restored database needs per byte of its source: indexes are built anew, and rows are written twice at most (into the log).
+const ROOM_RATIO: u64 = 3;
+const ROOM_RATIO_OF: u64 = 2;
+/// An empty cluster and its log.
+const ROOM_BYTES: u64 = 512 * 1024 * 1024;
+
+/// What a drill needs.
+pub struct DrillRequest<'a> {
+    /// The backup directory.
+    pub backup_dir: &'a Path,
+    /// The set.
+    pub entry: &'a Entry,
+    /// PostgreSQL's programs; of a server too, unless there is a `url`.
+    pub tools: &'a Tools,
+    /// A server to restore into; without, a private one is made.
+    pub url: Option<&'a Dsn>,
+}
+
+/// Why a drill could not be made.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are named in the messages")]
+pub enum DrillError {
+    /// The set.
+    #[error("set {set} cannot be drilled: {reason}")]
+    Unusable { set: String, reason: String },
+    /// The disk.
+    #[error("a drill needs {} in {}, and {} are free: make room, or name a scratch server in BACKUP_DRILL_URL", space::human(*needed), dir.display(), space::human(*free))]
+    NoRoom {
+        dir: PathBuf,
+        needed: u64,
+        free: u64,
+    },
+    /// The scratch server.
+    #[error(transparent)]
+    Scratch(#[from] ScratchError),
+    /// A server that was named.
+    #[error("BACKUP_DRILL_URL: {0}")]
+    Url(postgres::restore::place::RestoreError),
+    /// Of the backup directory.
+    #[error("{}: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// Another drill.
+    #[error("another drill is at work here: {by}")]
+    Busy { by: String },
+    /// Ended by a signal.
+    #[error("interrupted; what the drill had made is removed")]
+    Interrupted,
+}
+
+/// Removes what a killed drill left; says whether there was anything. The caller knows that no drill is at work.
+pub fn sweep(backup_dir: &Path) -> std::io::Result<bool> {
+    scratch::sweep(&scratch_dir(backup_dir))
+}
+
+fn scratch_dir(backup_dir: &Path) -> PathBuf {
+    backup_dir.join(catalog::catalog::PRIVATE).join(SCRATCH)
+}
+
+/// Drills a set, and keeps the report beside it and in history: also that of a drill that could not be made.
+pub async fn drill(
+    request: &DrillRequest<'_>,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<DrillReport, DrillError> {
+    let _lock = lock(request)?;
+    let (began, started_at) = (Instant::now(), clock::now());
+    let mut report = DrillReport {
+        set: request.entry.id,
+        verdict: DrillVerdict::Failed,
+        started_at,
+        duration_ms: 0,
+        server: String::new(),
+        read_back: Vec::new(),
+        databases: Vec::new(),
+        storage: None,
+        error: None,
+    };
+    let done = tokio::select! {
+        done = perform(request, &mut report, observer, cancel) => done,
+        () = cancel.cancelled() => Err(DrillError::Interrupted),
+    };
+    if matches!(done, Err(DrillError::Interrupted)) || cancel.is_cancelled() {
+        // The server was killed with its owner; its directory is left.
+        let dir = scratch_dir(request.backup_dir);
+        sweep(request.backup_dir).map_err(|source| DrillError::Io { path: dir, source })?;
+        return Err(DrillError::Interrupted);
+    }
+    report.error = done.err().map(|error| error.to_string());
+    report.duration_ms = millis(began.elapsed());
+    report.verdict = report.judge();
+    keep(request.backup_dir, &report, observer);
+    Ok(report)
+}
+
+/// One drill at a time: they share the scratch server's place.
+fn lock(request: &DrillRequest<'_>) -> Result<catalog::lock::Lock, DrillError> {
+    let io = |source| DrillError::Io {
+        path: request.backup_dir.to_owned(),
+        source,
+    };
+    Catalog::open(request.backup_dir).map_err(io)?;
+    match catalog::lock::Lock::acquire_for_drill(request.backup_dir, clock::now()) {
+        Ok(lock) => Ok(lock),
+        Err(catalog::lock::LockError::Held { by }) => Err(DrillError::Busy { by }),
+        Err(catalog::lock::LockError::Io { source, .. }) => Err(io(source)),
+    }
+}
+
+fn keep(root: &Path, report: &DrillReport, observer: &dyn Observer) {
+    let happening = Happening::Drilled {
+        set: report.set,
+        verdict: report.verdict,
+        duration_ms: report.duration_ms,
+        differences: report.differences(),
+        not_proven: report.not_proven().len(),
+    };
+    let kept = report
+        .write(root)
+        .and_then(|()| History::open(root)?.append(clock::now(), &happening));
+    if let Err(error) = kept {
+        let text = format!("the report could not be kept: {error}");
+        crate::ledger::warn(observer, "drill", text);
+    }
+    observer.on(&Event::Drilled {
+        report: report.clone(),
+    });
+}
+
+async fn perform(
+    request: &DrillRequest<'_>,
+    report: &mut DrillReport,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<(), DrillError> {
+    let set = request.entry.id.to_string();
+    let manifest = request
+        .entry
+        .manifest
+        .as_ref()
+        .map_err(|error| DrillError::Unusable {
+            set: set.clone(),
+            reason: error.to_string(),
+        })?;
+    report.read_back = read_back(request, manifest, observer, cancel).await?;
+    let dir = scratch_dir(request.backup_dir);
+    let io = |source| DrillError::Io {
+        path: dir.clone(),
+        source,
+    };
+    scratch::sweep(&dir).map_err(io)?;
+    if let Some(url) = request.url {
+        report.server = url.to_string();
+        return databases(
+            request,
+            manifest,
+            &|_| Ok(url.clone()),
+            report,
+            observer,
+            cancel,
+        )
+        .await;
+    }
+    check_room(request.backup_dir, manifest)?;
+    observer.on(&Event::StepStarted {
+        step: "drill server".to_owned(),
+    });
+    let tools = request.tools;
+    let scratch = match Scratch::start(&tools.bindir, tools.version.major, &dir, cancel).await {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            // The error on its way says more; what remains is removed by the next drill.
+            let _ = scratch::sweep(&dir);
+            return Err(error.into());
+        }
+    };
+    let network = if scratch.without_network {
+        "no network"
+    } else {
+        "a network that could not be taken away here"
+    };
+    report.server = format!("a private PostgreSQL {}, {network}", tools.version.text);
+    let dsn = |name: &str| {
+        scratch
+            .dsn(name)
+            .map_err(|error| DrillError::Scratch(error.into()))
+    };
+    let done = databases(request, manifest, &dsn, report, observer, cancel).await;
+    scratch.stop().await.map_err(io)?;
+    done
+}
+
+/// Reads the set back: what is damaged is said, and the rest is restored all the same.
+async fn read_back(
+    request: &DrillRequest<'_>,
+    manifest: &Manifest,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<Vec<String>, DrillError> {
+    let step = "drill read-back";
+    observer.on(&Event::StepStarted {
+        step: step.to_owned(),
+    });
+    let meter = Arc::new(Meter::default());
+    let reading = Reading {
+        tools: Some(request.tools),
+        meter: meter.clone(),
+        cancel,
+    };
+    let expected = manifest
+        .artifacts
+        .iter()
+        .map(|artifact| artifact.raw_bytes)
+        .sum();
+    let work = verify_set(&request.entry.path, manifest, &reading);
+    let report = tell_while(work, observer, step, &meter, Some(expected))
+        .await
+        .map_err(|_| DrillError::Interrupted)?;
+    Ok(report
+        .problems
+        .iter()
+        .map(|problem| format!("{}: {}", problem.file, problem.what))
+        .collect())
+}
+
+/// Restores and compares every database of the set.
+async fn databases(
+    request: &DrillRequest<'_>,
+    manifest: &Manifest,
+    dsn: &(dyn Fn(&str) -> Result<Dsn, DrillError> + Sync),
+    report: &mut DrillReport,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<(), DrillError> {
+    for artifact in manifest
+        .artifacts
+        .iter()
+        .filter(|artifact| artifact.kind == Kind::Database)
+    {
+        let roles = manifest
+            .artifacts
+            .iter()
+            .find(|roles| roles.kind == Kind::Roles && roles.label == artifact.label);
+        let Some(roles) = roles else {
+            return Err(DrillError::Unusable {
+                set: manifest.set.to_string(),
+                reason: format!("it has no roles of {}", artifact.label),
+            });
+        };
+        let drill = database::Drill {
+            request,
+            manifest,
+            artifact,
+            roles,
+            dsn: dsn(&name_in_source(artifact))?,
+        };
+        let found = drill.perform(observer, cancel).await?;
+        report.databases.push(found.database);
+        report.storage = report.storage.take().or(found.storage);
+    }
+    Ok(())
+}
+
+fn name_in_source(artifact: &Artifact) -> String {
+    artifact
+        .source
+        .as_ref()
+        .map_or_else(|| artifact.label.clone(), |source| source.database.clone())
+}
+
+/// The scratch server shares its disk with the sets: what it may need must be there before it begins.
+fn check_room(backup_dir: &Path, manifest: &Manifest) -> Result<(), DrillError> {
+    let databases = manifest
+        .artifacts
+        .iter()
+        .filter(|artifact| artifact.kind == Kind::Database);
+    let bytes: u64 = databases
+        .map(|artifact| {
+            artifact
+                .source
+                .as_ref()
+                .and_then(|source| source.database_bytes)
+                .unwrap_or(artifact.raw_bytes)
+        })
+        .sum();
+    let needed = bytes * ROOM_RATIO / ROOM_RATIO_OF + ROOM_BYTES;
+    let free = space::free(backup_dir).map_err(|source| DrillError::Io {
+        path: backup_dir.to_owned(),
+        source,
+    })?;
+    if free < needed {
+        return Err(DrillError::NoRoom {
+            dir: backup_dir.to_owned(),
+            needed,
+            free,
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,288 @@
+//! A drill restores a set for proof: it says so when everything came back, and finds what did not.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tests::backupd::Outcome;
+use tests::server::{Options, PgServer};
+use tests::set;
+use tests::stack::{Stack, manifest, names};
+
+fn drilled() -> Stack {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    stack
+}
+
+fn drill(stack: &Stack) -> Outcome {
+    stack.backupd(["verify", "--drill", "--json"]).run()
+}
+
+/// Nothing of a drill stays but its report.
+fn assert_swept(stack: &Stack) {
+    let private = names(&stack.backups.join(".backupd"));
+    assert!(!private.contains(&"scratch".to_owned()), "{private:?}");
+    let servers = std::process::Command::new("pgrep")
+        .args(["-f", &format!("{}/.backupd", stack.backups.display())])
+        .output()
+        .unwrap();
+    assert!(
+        servers.stdout.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&servers.stdout)
+    );
+}
+
+fn report(stack: &Stack) -> Value {
+    let set = stack
+        .only_set()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let path = stack
+        .backups
+        .join(".backupd/drills")
+        .join(format!("{set}.json"));
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_whole_set_is_proven() {
+    for settings in [&[][..], &[("BACKUP_DUMP_FORMAT", "custom")]] {
+        let stack = Stack::new();
+        stack
+            .backupd(["run"])
+            .envs(settings.iter().copied())
+            .succeed();
+        let outcome = drill(&stack);
+        assert_eq!(outcome.code, Some(0), "{outcome}");
+        let told = outcome.json();
+        assert_eq!(told["verdict"], "proven", "{outcome}");
+        assert_eq!(told, report(&stack));
+        let supabase = &told["databases"][0];
+        let rows: u64 = stack.server.table_rows("postgres").values().sum();
+        assert_eq!(supabase["rows"], rows);
+        assert!(supabase["objects"].as_u64().unwrap() > 200, "{supabase:#}");
+        assert_eq!(supabase["answers"]["users of Supabase"], "50");
+        assert_eq!(told["databases"][1]["answers"]["realms of Keycloak"], "2");
+        assert!(
+            told["server"].as_str().unwrap().contains("no network"),
+            "{told:#}"
+        );
+        let people = stack.backupd(["verify", "--drill"]).succeed();
+        assert!(people.stdout.contains("is PROVEN"), "{people}");
+        assert_swept(&stack);
+    }
+}
+
+#[test]
+fn each_fault_in_a_dump_is_found() {
+    let stack = drilled();
+    let dump = stack.only_set().join("supabase_db.sql.gz");
+    let roles = stack.only_set().join("supabase_roles.sql.gz");
+    let whole = (
+        fs::read(&dump).unwrap(),
+        fs::read(&roles).unwrap(),
+        fs::read(stack.only_set().join("manifest.json")).unwrap(),
+    );
+    let text = String::from_utf8(set::unzipped(&dump)).unwrap();
+    let roles_text = String::from_utf8(set::unzipped(&roles)).unwrap();
+    let without = |text: &str, from: &str, to: &str| {
+        let begin = text.find(from).unwrap_or_else(|| panic!("{from}"));
+        let end = begin + text[begin..].find(to).unwrap();
+        format!("{}{}", &text[..begin], &text[end..])
+    };
+    let row = {
+        let begin = text.find("COPY public.posts (").unwrap();
+        let row = begin + text[begin..].find('\n').unwrap() + 1;
+        let end = row + text[row..].find('\n').unwrap() + 1;
+        format!("{}{}", &text[..row], &text[end..])
+    };
+    let policy = text.find("CREATE POLICY").unwrap();
+    let policy_line = text[policy..].lines().next().unwrap().to_owned();
+    let cases = [
+        (&dump, row, "public.posts came back with"),
+        (
+            &dump,
+            without(
+                &text,
+                "CREATE TABLE public.no_primary_key",
+                "ALTER TABLE public.no_primary_key",
+            ),
+            "public.no_primary_key did not come back, with its 3 rows",
+        ),
+        (
+            &dump,
+            text.replacen(&policy_line, "SELECT 1;", 1),
+            "missing",
+        ),
+        (
+            &dump,
+            text.replace(
+                "SELECT pg_catalog.setval('public.posts_id_seq'",
+                "SELECT pg_catalog.length('",
+            ),
+            "sequence public.posts_id_seq stands at",
+        ),
+        (
+            &roles,
+            roles_text.replace("CREATE ROLE dashboard_user;", ""),
+            "role dashboard_user: missing",
+        ),
+    ];
+    for (file, content, words) in cases {
+        set::replace(file, content);
+        let outcome = drill(&stack);
+        assert_eq!(outcome.code, Some(4), "{words}: {outcome}");
+        assert_eq!(outcome.json()["verdict"], "failed", "{outcome}");
+        assert!(outcome.stdout.contains(words), "{words}: {outcome}");
+        fs::write(&dump, &whole.0).unwrap();
+        fs::write(&roles, &whole.1).unwrap();
+        fs::write(stack.only_set().join("manifest.json"), &whole.2).unwrap();
+        set::reseal(&stack.only_set());
+    }
+    assert_eq!(drill(&stack).code, Some(0));
+    assert_swept(&stack);
+}
+
+#[test]
+fn a_killed_drill_leaves_nothing_for_the_next() {
+    let stack = drilled();
+    let scratch = stack.backups.join(".backupd/scratch/data/postmaster.pid");
+    let mut running = stack.backupd(["verify", "--drill"]).spawn();
+    running.wait_until("the scratch server", |_| scratch.exists());
+    let busy = stack.backupd(["verify", "--drill"]).run();
+    assert_eq!(busy.code, Some(3), "{busy}");
+    running.signal(Signal::KILL);
+    drop(running);
+    assert!(scratch.exists());
+    stack.backupd(["verify", "--drill"]).succeed();
+    assert_swept(&stack);
+
+    let mut running = stack.backupd(["verify", "--drill"]).spawn();
+    running.wait_until("the scratch server", |_| scratch.exists());
+    running.signal(Signal::TERM);
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(143), "{outcome}");
+    assert_swept(&stack);
+}
+
+#[test]
+fn another_server_serves_and_keeps_nothing() {
+    let stack = drilled();
+    let before = stack.server.databases();
+    let told = stack.server.told("postgres");
+    // The stack's own.
+    let outcome = stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", stack.server.url("postgres"))
+        .succeed();
+    assert!(outcome.stdout.contains("is PROVEN"), "{outcome}");
+    assert_eq!(stack.server.databases(), before);
+    assert!(stack.server.told("postgres") == told);
+    // One of its own.
+    let other = PgServer::bare();
+    stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", other.url("postgres"))
+        .succeed();
+    assert_eq!(other.databases(), ["postgres"]);
+    let wrong = stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", "postgres://x@127.0.0.1:1/x")
+        .run();
+    assert_eq!(wrong.code, Some(1), "{wrong}");
+    assert!(
+        wrong.stdout.contains("BACKUP_DRILL_URL: ") && wrong.stdout.contains("cannot be reached"),
+        "{wrong}"
+    );
+}
+
+/// pg_cron is there, and stays still.
+#[test]
+fn jobs_do_not_run_in_a_drill() {
+    let settings = [
+        ("shared_preload_libraries", "pg_cron"),
+        ("cron.database_name", "postgres"),
+        ("cron.host", ""),
+    ];
+    let stack = Stack::with(&Options {
+        settings: &settings,
+        ..Options::default()
+    });
+    stack.server.psql(
+        "postgres",
+        "CREATE EXTENSION pg_cron; SELECT cron.schedule('job', '* * * * *', 'SELECT 1')",
+    );
+    stack.backupd(["run"]).succeed();
+    let outcome = stack.backupd(["verify", "--drill", "--json"]).succeed();
+    let told = outcome.json();
+    assert_eq!(told["verdict"], "incomplete", "{outcome}");
+    let text = told["databases"][0]["not_proven"].to_string();
+    assert!(
+        text.contains("1 rows of cron.job: not proven without extension pg_cron"),
+        "{outcome}"
+    );
+}
+
+/// What a server without the extension cannot have is told as such, and nothing else is.
+#[test]
+fn what_needs_an_absent_extension_is_not_proven() {
+    let stack = drilled();
+    let set = stack.only_set();
+    // As if the source had had an extension that no server has here, and a table that rests on it.
+    let mut told = manifest(&set);
+    let census = &mut told["artifacts"][0]["census"];
+    census["kinds"]["extension"]["names"]
+        .as_array_mut()
+        .unwrap()
+        .push("vector".into());
+    census["needs"]["vector"] =
+        serde_json::json!(["table public.embeddings", "index public.embeddings_key"]);
+    census["kinds"]["table"]["names"]
+        .as_array_mut()
+        .unwrap()
+        .push("public.embeddings".into());
+    census["kinds"]["index"]["names"]
+        .as_array_mut()
+        .unwrap()
+        .push("public.embeddings_key".into());
+    told["artifacts"][0]["tables"]
+        .as_array_mut()
+        .unwrap()
+        .push(serde_json::json!({"table": "public.embeddings", "rows": 1}));
+    let dump = set.join("supabase_db.sql.gz");
+    let text = String::from_utf8(set::unzipped(&dump)).unwrap();
+    let heading = |kind: &str, name: &str| {
+        format!("--\n-- Name: {name}; Type: {kind}; Schema: public; Owner: postgres\n--\n\n")
+    };
+    let rows = "COPY public.embeddings (id, v) FROM stdin;\n1\tDROP TABLE auth.users;\n\\.\n\n";
+    let table = "CREATE TABLE public.embeddings (id int, v extensions.vector);\n\n";
+    let first_rows = text.find("-- Data for Name:").unwrap() - 3;
+    let text = format!(
+        "{}{}{table}--\n-- Data for Name: embeddings; Type: TABLE DATA; Schema: public; Owner: postgres\n--\n\n{rows}{}",
+        &text[..first_rows],
+        heading("TABLE", "embeddings"),
+        &text[first_rows..]
+    );
+    fs::write(set.join("manifest.json"), told.to_string()).unwrap();
+    set::replace(&dump, text);
+    let outcome = stack.backupd(["verify", "--drill", "--json"]).succeed();
+    let told = outcome.json();
+    assert_eq!(told["verdict"], "incomplete", "{outcome}");
+    let found = told["databases"][0]["not_proven"].to_string();
+    for words in [
+        "extension vector: not proven",
+        "1 rows of public.embeddings: not proven without extension vector",
+        "index public.embeddings_key: not proven",
+    ] {
+        assert!(found.contains(words), "{words}: {outcome}");
+    }
+    // Its rows, which look like a statement, were not taken for one.
+    assert_eq!(told["databases"][0]["answers"]["users of Supabase"], "50");
+}
