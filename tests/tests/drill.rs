@@ -286,3 +286,64 @@ fn what_needs_an_absent_extension_is_not_proven() {
     // Its rows, which look like a statement, were not taken for one.
     assert_eq!(told["databases"][0]["answers"]["users of Supabase"], "50");
 }
+
+/// Repacks the storage archive with a change, and seals the set again.
+fn repack(stack: &Stack, change: impl FnOnce(&std::path::Path)) {
+    let set = stack.only_set();
+    let archive = set.join("storage_buckets.tar.gz");
+    let tree = stack.server.root().join("repacked");
+    fs::create_dir(&tree).unwrap();
+    let tar = |arguments: &[&str]| {
+        let status = tests::host::command("tar")
+            .args([
+                "--xattrs",
+                "--xattrs-include=*",
+                "-C",
+                tree.to_str().unwrap(),
+            ])
+            .args(arguments)
+            .status();
+        assert!(status.unwrap().success(), "{arguments:?}");
+    };
+    tar(&["-xzf", archive.to_str().unwrap()]);
+    change(&tree);
+    tar(&["--sparse", "-czf", archive.to_str().unwrap(), "."]);
+    fs::remove_dir_all(&tree).unwrap();
+    set::reseal(&set);
+}
+
+#[test]
+fn each_fault_in_the_archive_is_found() {
+    let stack = drilled();
+    let archive = stack.only_set().join("storage_buckets.tar.gz");
+    let whole = fs::read(&archive).unwrap();
+    let object = tests::storage::objects()
+        .into_iter()
+        .find(|object| object.md5.is_some() && object.bytes > 10)
+        .unwrap();
+    let name = format!("{}/{}", object.bucket, object.name);
+    let truncate = |tree: &std::path::Path| {
+        fs::write(tree.join(object.path()), &object.content()[1..]).unwrap()
+    };
+    let alter = |tree: &std::path::Path| {
+        fs::write(tree.join(object.path()), vec![b'x'; object.bytes]).unwrap()
+    };
+    let remove = |tree: &std::path::Path| fs::remove_file(tree.join(object.path())).unwrap();
+    let changes: [(&dyn Fn(&std::path::Path), &str); 3] = [
+        (&truncate, "has a file of another size"),
+        (&alter, "has a file of another content"),
+        (&remove, "has no file"),
+    ];
+    for (change, words) in changes {
+        repack(&stack, change);
+        let outcome = drill(&stack);
+        assert_eq!(outcome.code, Some(4), "{words}: {outcome}");
+        assert!(
+            outcome.stdout.contains(&format!("object {name}: {words}")),
+            "{words}: {outcome}"
+        );
+        fs::write(&archive, &whole).unwrap();
+    }
+    set::reseal(&stack.only_set());
+    assert_eq!(drill(&stack).code, Some(0));
+}

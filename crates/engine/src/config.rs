@@ -21,12 +21,27 @@ pub struct Config {
     pub format: DumpFormat,
     /// Compression and its threads.
     pub encoding: Encoding,
+    /// What follows when files and objects do not agree.
+    pub reconcile: ReconcileMode,
+    /// Directories between the storage root and the buckets (`BACKUP_STORAGE_PREFIX`); found without.
+    pub storage_prefix: Option<String>,
     /// What is kept.
     pub retention: Policy,
     /// Longest time one step may take; `None` is without limit.
     pub step_timeout: Option<Duration>,
     /// Where PostgreSQL's programs are looked for.
     pub tools: ToolSearch,
+}
+
+/// What follows when files and the objects of the database do not agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReconcileMode {
+    /// The storage step succeeds with a warning.
+    Warn,
+    /// The storage step fails; its archive stays.
+    Strict,
+    /// They are not compared.
+    Off,
 }
 
 /// A database to dump.
@@ -78,6 +93,11 @@ impl TreeSource {
             TreeRole::Storage => "storage_buckets.tar".to_owned(),
             TreeRole::Extra => format!("extra_{}.tar", self.label),
         }
+    }
+
+    /// Whether it is Supabase's.
+    pub fn is_storage(&self) -> bool {
+        self.role == TreeRole::Storage
     }
 
     /// The setting that names this tree, for messages.

@@ -1,7 +1,7 @@
 //! What happens during a use-case, told to whoever listens.
 
 use catalog::drill::DrillReport;
-use catalog::manifest::{RunStatus, StepRecord};
+use catalog::manifest::{Reconcile, RunStatus, StepRecord};
 use catalog::set::SetId;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,11 @@ pub enum Event {
         bytes: u64,
         /// Whole duration.
         duration_ms: u64,
+    },
+    /// The storage archive was compared with the objects of the database.
+    Reconciled {
+        /// What came of it.
+        result: Reconcile,
     },
     /// A drill ended.
     Drilled {

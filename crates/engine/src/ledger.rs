@@ -1,6 +1,6 @@
 //! A run's steps as they happen: what each took and how it ended, its progress, and its time limit.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catalog::catalog::PartialSet;
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::event::{Event, Observer};
 use crate::plan::Step;
 use crate::preflight::{Outcome as CheckOutcome, Preflight, preflight};
+use crate::reconcile::Reconciler;
 use crate::steps::{Context, Failure, Product, perform};
 
 /// How often a step's progress is told: often enough to look alive, seldom enough to cost nothing.
@@ -73,6 +74,7 @@ pub(crate) struct Ledger<'a> {
     pub records: Vec<StepRecord>,
     /// Whether every failure so far may pass by itself.
     pub passing: bool,
+    objects: Mutex<Option<Reconciler>>,
     open: Option<(String, chrono::DateTime<chrono::Utc>, Instant)>,
 }
 
@@ -82,6 +84,7 @@ impl<'a> Ledger<'a> {
             observer,
             records: Vec::new(),
             passing: true,
+            objects: Mutex::default(),
             open: None,
         }
     }
@@ -172,6 +175,7 @@ impl<'a> Ledger<'a> {
             preflight: found,
             dir: &partial.dir,
             meter: meter.clone(),
+            objects: &self.objects,
             cancel: &limit.token,
         };
         let expected = found.trees.get(&step.name).map(|tree| tree.bytes);
@@ -184,6 +188,13 @@ impl<'a> Ledger<'a> {
         if let (Some(failure), Some(words)) = (&mut product.failure, limit.expired()) {
             failure.message = words;
             failure.passing = false;
+        }
+        if let Some(result) = product
+            .storage
+            .as_ref()
+            .and_then(|storage| storage.reconcile.clone())
+        {
+            observer.on(&Event::Reconciled { result });
         }
         self.end(product.failure.clone(), std::mem::take(&mut product.notes));
         product

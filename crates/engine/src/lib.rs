@@ -11,6 +11,7 @@ mod ledger;
 pub mod plan;
 pub mod preflight;
 pub mod prune;
+pub mod reconcile;
 pub mod restore;
 pub mod run;
 pub mod space;

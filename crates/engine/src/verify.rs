@@ -155,7 +155,7 @@ async fn read_artifact(
             let (meter, cancel) = (reading.meter.clone(), reading.cancel.clone());
             blocking(move || {
                 let mut reader = ArtifactReader::open(&path, compression, meter)?;
-                let walked = walk(&mut reader, &cancel)?;
+                let walked = walk(&mut reader, None, &cancel)?;
                 Ok(Found {
                     back: reader.finish()?,
                     content: Content::Archive(walked),

@@ -5,6 +5,7 @@ pub mod census;
 pub mod dsn;
 pub mod dump;
 pub mod inventory;
+pub mod objects;
 pub mod restore;
 pub mod roles;
 pub mod scratch;

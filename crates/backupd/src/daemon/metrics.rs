@@ -220,6 +220,26 @@ fn newest_good(page: &Page, survey: &Survey, now: DateTime<Utc>) -> prometheus::
                 Some((vec![artifact.label.as_str()], rows as f64))
             }),
     )?;
+    let objects = manifest
+        .storage
+        .as_ref()
+        .and_then(|storage| storage.reconcile.as_ref());
+    page.gauges(
+        "storage_objects",
+        "Objects of the newest good set by how they agree with its files; extra counts files without an object.",
+        &["state"],
+        objects.into_iter().flat_map(|result| {
+            [
+                ("matched", result.matched),
+                ("missing", result.missing.total),
+                ("size_mismatch", result.size_mismatch.total),
+                ("content_mismatch", result.content_mismatch.total),
+                ("deleted_meanwhile", result.deleted_meanwhile.total),
+                ("extra", result.extra.total),
+            ]
+            .map(|(state, count)| (vec![state], count as f64))
+        }),
+    )?;
     page.gauges(
         "files",
         "Files in each tree of the newest good set.",

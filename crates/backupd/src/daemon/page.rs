@@ -11,7 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::plot::{self, Point};
 use super::state::Report;
-use crate::render::set::{bytes, duration, result};
+use crate::render::set::{bytes, duration, reconcile, result};
 
 const STYLE: &str = include_str!("page.css");
 /// Seconds between reloads: while a run is at work, and else.
@@ -64,6 +64,7 @@ pub fn render(
                     (facts(report, &local, now))
                     (current(report))
                     (sets(survey, now))
+                    (objects(survey, now))
                     (plots(survey))
                     (fates(survey))
                 }
@@ -137,6 +138,35 @@ fn sets(survey: &Survey, now: DateTime<Utc>) -> Markup {
                 } }
                 @if let Some(manifest) = newest {
                     p.legend { "Steps, in order: " (manifest.steps.iter().map(|step| step.name.as_str()).collect::<Vec<_>>().join(", ")) }
+                }
+            }
+        }
+    }
+}
+
+/// How the newest good set's files agree with the objects of its database.
+fn objects(survey: &Survey, now: DateTime<Utc>) -> Markup {
+    let manifest = survey
+        .newest_good(now)
+        .and_then(|entry| entry.manifest.as_ref().ok());
+    let Some(result) = manifest.and_then(|manifest| manifest.storage.as_ref()?.reconcile.as_ref())
+    else {
+        return html! {};
+    };
+    html! {
+        section {
+            h2 { "Objects and files" }
+            p { (reconcile(result)) }
+            @for (what, faults) in result.faults().into_iter().filter(|(_, faults)| faults.total > 0) {
+                details {
+                    summary { (faults.total) " objects " (what) }
+                    ul { @for name in &faults.names { li { code { (name) } } } }
+                }
+            }
+            @if result.extra.total > 0 {
+                details {
+                    summary { (result.extra.total) " files are no object's: uploads during the run, and what the service keeps for itself" }
+                    ul { @for name in &result.extra.names { li { code { (name) } } } }
                 }
             }
         }

@@ -150,6 +150,7 @@ impl Environment {
         let (databases, trees) = sources::read(&self.vars, problems);
         let (format, encoding) = parse::format_and_encoding(&self.vars, problems);
         let retention = parse::retention(&self.vars, problems);
+        let (reconcile, storage_prefix) = sources::reconcile(&self.vars, problems);
         let step_timeout = parse::step_timeout(&self.vars, problems);
         sources::restore_urls(&self.vars, problems);
         // Judged here too, so that one message names all problems.
@@ -162,6 +163,8 @@ impl Environment {
                 trees,
                 format,
                 encoding,
+                reconcile,
+                storage_prefix,
                 retention,
                 step_timeout,
                 tools: self.tool_search(),

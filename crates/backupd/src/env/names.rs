@@ -36,6 +36,8 @@ pub const SETTINGS: &[Setting] = &[
     plain("BACKUP_SOURCES"),
     secret("BACKUP_EXTRA_DATABASES"),
     plain("BACKUP_EXTRA_PATHS"),
+    plain("BACKUP_STORAGE_PREFIX"),
+    plain("BACKUP_RECONCILE"),
     plain("BACKUP_DUMP_FORMAT"),
     plain("BACKUP_COMPRESSION"),
     plain("BACKUP_COMPRESSION_LEVEL"),

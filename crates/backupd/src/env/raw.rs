@@ -26,6 +26,8 @@ pub struct Sources {
     pub kc_db_username: Option<String>,
     pub kc_db_password: Option<String>,
     pub supabase_storage_path: Option<String>,
+    pub backup_storage_prefix: Option<String>,
+    pub backup_reconcile: Option<String>,
     pub backup_sources: Option<String>,
     pub backup_extra_databases: Option<String>,
     pub backup_extra_paths: Option<String>,

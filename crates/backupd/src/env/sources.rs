@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::config::{DatabaseRole, DatabaseSource, TreeRole, TreeSource};
+use engine::config::{DatabaseRole, DatabaseSource, ReconcileMode, TreeRole, TreeSource};
 use postgres::dsn::Dsn;
 
 use super::{Problems, parse, raw};
@@ -77,6 +77,33 @@ pub fn read(
         );
     }
     (databases, trees)
+}
+
+/// What follows when files and objects do not agree, and where the buckets lie.
+pub fn reconcile(
+    vars: &BTreeMap<String, String>,
+    problems: &mut Problems,
+) -> (ReconcileMode, Option<String>) {
+    let raw: raw::Sources = raw::read(vars);
+    let mode = parse::choice(
+        "BACKUP_RECONCILE",
+        raw.backup_reconcile.as_deref(),
+        &[
+            ("warn", ReconcileMode::Warn),
+            ("strict", ReconcileMode::Strict),
+            ("off", ReconcileMode::Off),
+        ],
+        problems,
+    );
+    let prefix = raw.backup_storage_prefix;
+    if let Some(prefix) = prefix.as_deref()
+        && prefix.split('/').any(|part| part == "..")
+    {
+        problems.say(format!(
+            "BACKUP_STORAGE_PREFIX={prefix} leads out of the storage tree: name directories below it, as in stub/stub, or / for none"
+        ));
+    }
+    (mode.unwrap_or(ReconcileMode::Warn), prefix)
 }
 
 /// A server for drills: `BACKUP_DRILL_URL`.

@@ -139,6 +139,19 @@ impl Observer for Progress {
                     "run finished"
                 );
             }),
+            Event::Reconciled { result } => self.above(|| {
+                info!(
+                    objects = result.objects,
+                    files = result.files,
+                    matched = result.matched,
+                    missing = result.missing.total,
+                    size_mismatch = result.size_mismatch.total,
+                    content_mismatch = result.content_mismatch.total,
+                    extra = result.extra.total,
+                    deleted_meanwhile = result.deleted_meanwhile.total,
+                    "files compared with storage.objects"
+                );
+            }),
             Event::Drilled { report } => self.above(|| {
                 let took = duration(report.duration_ms);
                 let verdict = report.verdict.name();

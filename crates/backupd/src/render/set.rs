@@ -1,6 +1,6 @@
 //! A set as people read it.
 
-use catalog::manifest::{Manifest, RunStatus, StepStatus};
+use catalog::manifest::{Manifest, Reconcile, RunStatus, StepStatus};
 use engine::space::human;
 use engine::survey::RunResult;
 
@@ -79,12 +79,36 @@ pub fn manifest(manifest: &Manifest) -> String {
             &holds,
         ]);
     }
+    let objects = manifest
+        .storage
+        .as_ref()
+        .and_then(|storage| storage.reconcile.as_ref())
+        .map(|result| format!("{}\n", reconcile(result)))
+        .unwrap_or_default();
     format!(
-        "set {} ({}, {})\n\n{steps}\n{files}\n",
+        "set {} ({}, {})\n\n{steps}\n{files}\n{objects}",
         manifest.set,
         status(manifest.status),
         manifest.trigger
     )
+}
+
+/// How files agree with objects, in a line.
+pub fn reconcile(result: &Reconcile) -> String {
+    let mut text = format!(
+        "{} of {} objects in the database have their file",
+        result.matched, result.objects
+    );
+    let faults = result.faults();
+    for (what, faults) in faults.iter().filter(|(_, faults)| faults.total > 0) {
+        text.push_str(&format!("; {} {what}", faults.total));
+    }
+    if result.deleted_meanwhile.total > 0 {
+        let count = result.deleted_meanwhile.total;
+        text.push_str(&format!("; {count} were deleted or replaced meanwhile"));
+    }
+    text.push_str(&format!("; {} files are no object's", result.extra.total));
+    text
 }
 
 #[cfg(test)]

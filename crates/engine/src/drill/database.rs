@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use catalog::catalog::PRIVATE;
 use catalog::census::Census;
 use catalog::drill::{DatabaseDrill, StorageDrill};
 use catalog::manifest::{Artifact, Kind, Manifest};
@@ -18,11 +19,14 @@ use postgres::restore::place::{Admin, Place, RestoreError};
 use postgres::restore::roles::RolesScript;
 use postgres::server::{Server, ServerError};
 use stream::artifact::Meter;
+use stream::read::ArtifactReader;
+use stream::tar::{Listed, walk};
 use tokio_util::sync::CancellationToken;
 
 use super::{DrillError, DrillRequest, name_in_source};
 use crate::event::{Event, Observer};
 use crate::ledger::{millis, tell_while};
+use crate::reconcile::{Layout, LayoutSource, Reconciler};
 use crate::restore::database::{PG_CRON, cron_lives_in, read_script};
 use crate::steps::database::take_census;
 
@@ -330,19 +334,90 @@ impl Drill<'_> {
         found.map_or_else(|| format!("public.{table}"), |rows| rows.table.clone())
     }
 
+    /// The archive's files against the objects that came back, as they were compared when the set was made.
     async fn check_storage(
         &self,
-        _server: &Server,
-        _observer: &dyn Observer,
-        _cancel: &CancellationToken,
+        server: &Server,
+        observer: &dyn Observer,
+        cancel: &CancellationToken,
     ) -> Result<Option<StorageDrill>, RestoreError> {
-        let archive = self
-            .manifest
-            .artifacts
-            .iter()
-            .find(|artifact| artifact.kind == Kind::Storage);
-        let _ = archive;
-        Ok(None)
+        let mut artifacts = self.manifest.artifacts.iter();
+        let archive = artifacts.find(|artifact| artifact.kind == Kind::Storage);
+        let then = self.manifest.storage.as_ref();
+        let (Some(archive), Some(then)) =
+            (archive, then.and_then(|storage| storage.reconcile.as_ref()))
+        else {
+            return Ok(None);
+        };
+        let layout = LayoutSource::Known(Layout {
+            prefix: then.prefix.clone(),
+            versioned: then.versioned,
+        });
+        let failed = |what: &'static str| {
+            move |error: std::io::Error| RestoreError::Io {
+                what,
+                source: error,
+            }
+        };
+        let dir = self.request.backup_dir.join(PRIVATE);
+        server.execute("BEGIN").await?;
+        let objects = Reconciler::begin(&dir, server, layout).await;
+        server.execute("COMMIT").await?;
+        let lost = "objects could not be compared";
+        let objects = objects.map_err(|error| failed(lost)(std::io::Error::other(error)))?;
+        let Some(mut objects) = objects else {
+            return Ok(None);
+        };
+        let step = "drill storage";
+        observer.on(&Event::StepStarted {
+            step: step.to_owned(),
+        });
+        let meter = Arc::new(Meter::default());
+        let (path, compression) = (
+            self.request.entry.path.join(&archive.file),
+            archive.compression.decoded(),
+        );
+        let (counted, token) = (meter.clone(), cancel.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut reader = ArtifactReader::open(&path, compression, counted)?;
+            let mut spilled = Ok(());
+            let mut lister = |listed: Listed<'_>| {
+                if spilled.is_ok() {
+                    spilled = objects.file(listed);
+                }
+            };
+            walk(&mut reader, Some(&mut lister), &token)?;
+            spilled.map(|()| objects)
+        });
+        let read = tell_while(reading, observer, step, &meter, Some(archive.raw_bytes)).await;
+        let objects = match read.map_err(std::io::Error::other).flatten() {
+            Ok(objects) => objects,
+            // What cannot be read is no less a finding than what differs.
+            Err(error) => {
+                return Ok(Some(StorageDrill {
+                    differences: vec![format!("{}: {error}", archive.file)],
+                    ..StorageDrill::default()
+                }));
+            }
+        };
+        let now = objects
+            .finish(None)
+            .await
+            .map_err(|error| failed(lost)(std::io::Error::other(error)))?;
+        let mut differences = then.new_faults(&now);
+        if now.files != then.files {
+            differences.push(format!(
+                "{} files are in the archive, {} were packed",
+                now.files, then.files
+            ));
+        }
+        Ok(Some(StorageDrill {
+            files: now.files,
+            objects: now.objects,
+            matched: now.matched,
+            hashed: now.hashed,
+            differences,
+        }))
     }
 }
 

@@ -10,8 +10,9 @@ use postgres::tools::Tools;
 use stream::artifact::{Compression, Encoding};
 
 use super::{Context, Failure, Product, record};
-use crate::config::{DatabaseRole, DatabaseSource};
+use crate::config::{DatabaseRole, DatabaseSource, ReconcileMode};
 use crate::preflight::DatabaseFacts;
+use crate::reconcile::{LayoutSource, Reconciler};
 
 pub(super) async fn perform(source: &DatabaseSource, context: &Context<'_>) -> Product {
     let (Some(tools), Some(told)) = (
@@ -52,7 +53,7 @@ async fn dump_database(
         // pg_dump compresses the blocks of this format itself, so that pg_restore can seek in the file.
         DumpFormat::Custom => (format!("{}_db.dump", source.label), Compression::None),
     };
-    let instant = Instant::begin(source, product).await;
+    let instant = Instant::begin(source, context, product).await;
     let request = DumpRequest {
         snapshot: instant.snapshot.as_ref().map(Snapshot::id),
         ..request(source, tools, format, encoding, &file, context)
@@ -95,17 +96,22 @@ struct Instant {
 
 impl Instant {
     /// Without a snapshot the dump is as good; what would be compared with it is not known.
-    async fn begin(source: &DatabaseSource, product: &mut Product) -> Self {
+    async fn begin(source: &DatabaseSource, context: &Context<'_>, product: &mut Product) -> Self {
         let taken = async {
             let snapshot = Snapshot::open(&source.dsn).await?;
             let census = take_census(snapshot.server()).await?;
             Ok::<_, ServerError>((snapshot, census))
         };
         match taken.await {
-            Ok((snapshot, census)) => Self {
-                snapshot: Some(snapshot),
-                census: Some(census),
-            },
+            Ok((snapshot, census)) => {
+                if source.role == DatabaseRole::Supabase {
+                    read_objects(snapshot.server(), context, product).await;
+                }
+                Self {
+                    snapshot: Some(snapshot),
+                    census: Some(census),
+                }
+            }
             Err(error) => {
                 product.notes.push(format!(
                     "no census was taken, so a drill can only count rows: {error}"
@@ -116,6 +122,27 @@ impl Instant {
                 }
             }
         }
+    }
+}
+
+/// Reads the objects that the storage archive will be compared with.
+async fn read_objects(server: &Server, context: &Context<'_>, product: &mut Product) {
+    let config = context.config;
+    let Some(storage) = config.trees.iter().find(|tree| tree.is_storage()) else {
+        return;
+    };
+    if config.reconcile == ReconcileMode::Off {
+        return;
+    }
+    let layout = LayoutSource::Find {
+        root: &storage.root,
+        prefix: config.storage_prefix.as_deref(),
+    };
+    match Reconciler::begin(context.dir, server, layout).await {
+        Ok(objects) => drop(context.exchange_objects(objects)),
+        Err(error) => product.notes.push(format!(
+            "files will not be compared with storage.objects: {error}"
+        )),
     }
 }
 

@@ -4,7 +4,7 @@ pub(crate) mod database;
 mod tree;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use catalog::manifest::{Artifact, Keycloak, Kind, Storage};
 use stream::artifact::{Compression, Meter, Written};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::plan::{Source, Step};
 use crate::preflight::Preflight;
+use crate::reconcile::Reconciler;
 
 /// What a step works with.
 pub(crate) struct Context<'a> {
@@ -22,7 +23,18 @@ pub(crate) struct Context<'a> {
     pub dir: &'a Path,
     /// Counts bytes for whoever shows progress.
     pub meter: Arc<Meter>,
+    /// Supabase's objects, which its dump's snapshot tells and the storage archive is compared with.
+    pub objects: &'a Mutex<Option<Reconciler>>,
     pub cancel: &'a CancellationToken,
+}
+
+impl Context<'_> {
+    /// Keeps the objects, or takes them.
+    pub fn exchange_objects(&self, objects: Option<Reconciler>) -> Option<Reconciler> {
+        // A panic elsewhere leaves a plain value behind.
+        let mut kept = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *kept, objects)
+    }
 }
 
 /// What a step made, whole artifacts only, and why it did not make more.

@@ -2,28 +2,108 @@
 
 use catalog::manifest::{Artifact, Changed, Kind, Storage, Tree};
 use stream::artifact::{ArtifactWriter, Written};
-use stream::tar::{PackError, Packed, pack};
+use stream::tar::{Listed, Lister, PackError, Packed, pack};
 
 use super::{Context, Product, record};
-use crate::config::{TreeRole, TreeSource};
+use crate::config::{DatabaseRole, ReconcileMode, TreeRole, TreeSource};
 use crate::preflight::tree_fault;
+use crate::reconcile::Reconciler;
+
+/// Objects that a warning names; the manifest has more.
+const NAMED: usize = 5;
 
 pub(super) async fn perform(source: &TreeSource, context: &Context<'_>) -> Product {
     let encoding = context.config.encoding;
     let file = format!("{}{}", source.file_stem(), encoding.compression.extension());
     let (dir, root) = (context.dir.to_owned(), source.root.clone());
     let (meter, cancel) = (context.meter.clone(), context.cancel.clone());
-    let packing = tokio::task::spawn_blocking(move || -> Result<(Packed, Written), PackError> {
+    let mut objects = if source.is_storage() {
+        context.exchange_objects(None)
+    } else {
+        None
+    };
+    let packing = tokio::task::spawn_blocking(move || {
         let writer =
             ArtifactWriter::create(&dir, &file, encoding, meter).map_err(PackError::Sink)?;
-        let (writer, packed, proof) = pack(&root, writer, &cancel)?;
+        let mut spilled = Ok(());
+        let mut lister = objects.as_mut().map(|objects| {
+            |listed: Listed<'_>| {
+                if spilled.is_ok() {
+                    spilled = objects.file(listed);
+                }
+            }
+        });
+        let lister = lister.as_mut().map(|lister| lister as Lister<'_>);
+        let (writer, packed, proof) = pack(&root, writer, lister, &cancel)?;
         let written = writer.commit(proof).map_err(PackError::Sink)?;
-        Ok((packed, written))
+        Ok((packed, written, spilled.map(|()| objects)))
     });
-    match packing.await {
-        Ok(Ok((packed, written))) => product(source, context, packed, written),
-        Ok(Err(error)) => Product::failed(tree_fault(source.setting(), source, &error), None),
-        Err(panic) => Product::failed(panic.to_string(), None),
+    let (packed, written, objects) = match packing.await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => {
+            return Product::failed(tree_fault(source.setting(), source, &error), None);
+        }
+        Err(panic) => return Product::failed(panic.to_string(), None),
+    };
+    let mut product = product(source, context, packed, written);
+    if source.is_storage() {
+        match objects {
+            Ok(Some(objects)) => reconcile(objects, context, &mut product).await,
+            Ok(None) => {}
+            Err(error) => product.notes.push(not_compared(&error)),
+        }
+    }
+    product
+}
+
+fn not_compared(error: &dyn std::fmt::Display) -> String {
+    format!("the files were not compared with storage.objects: {error}")
+}
+
+/// Compares the archive with the objects of the dump's snapshot.
+async fn reconcile(objects: Reconciler, context: &Context<'_>, product: &mut Product) {
+    let config = context.config;
+    let supabase = config
+        .databases
+        .iter()
+        .find(|source| source.role == DatabaseRole::Supabase);
+    let result = match objects.finish(supabase.map(|source| &source.dsn)).await {
+        Ok(result) => result,
+        Err(error) => return product.notes.push(not_compared(&error)),
+    };
+    let words: Vec<String> = result
+        .faults()
+        .iter()
+        .filter(|(_, faults)| faults.total > 0)
+        .map(|(what, faults)| {
+            let first = faults.names.iter().take(NAMED).cloned().collect::<Vec<_>>();
+            let more = if faults.total > NAMED as u64 {
+                ", …"
+            } else {
+                ""
+            };
+            format!(
+                "{} objects {what}: {}{more}",
+                faults.total,
+                first.join(", ")
+            )
+        })
+        .collect();
+    if !words.is_empty() {
+        let words = format!(
+            "{} of {} objects in the database are not in the storage tree as they should be: {}",
+            result.objects - result.matched - result.deleted_meanwhile.total,
+            result.objects,
+            words.join("; ")
+        );
+        if config.reconcile == ReconcileMode::Strict {
+            product.fail(format!("{words} (BACKUP_RECONCILE=strict)"), None);
+        } else {
+            product.notes.push(words);
+        }
+    }
+    if let Some(storage) = &mut product.storage {
+        storage.reconcile = Some(result);
     }
 }
 
@@ -83,6 +163,7 @@ fn product(
                 bytes: packed.bytes,
                 changed,
                 changed_total: packed.changed_total,
+                reconcile: None,
             });
         }
         TreeRole::Extra => product.notes.extend(

@@ -2,6 +2,7 @@
 //!
 //! Written for GNU tar and bsdtar to read (`tar --xattrs --xattrs-include='*' -xf`). Nothing here knows what the trees mean.
 
+mod listing;
 mod members;
 mod pack;
 mod pax;
@@ -12,6 +13,7 @@ mod walk;
 
 use std::path::PathBuf;
 
+pub use listing::{Listed, Lister};
 pub use pack::pack;
 pub use tree::{Tree, measure};
 pub use unpack::{OutsideLinks, UnpackError, Unpacked, takes_attributes, unpack};

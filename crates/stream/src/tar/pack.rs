@@ -14,6 +14,7 @@ use tar::{Builder, EntryType};
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
 
+use super::listing::{self, Listed, Lister};
 use super::pax::{self, BLOCK, Records};
 use super::sparse::{self, Region};
 use super::tree::{Unreadable, check_root};
@@ -27,10 +28,12 @@ const READ_BYTES: usize = 256 * 1024;
 ///
 /// Names are relative to the root, which is the first entry, `./`. Symbolic links are kept as links. Unreadable paths are collected to
 /// the end and fail the whole.
-pub fn pack<W: Write>(
+/// `lister`, where there is one, is told of every file.
+pub fn pack<'a, W: Write>(
     root: &Path,
     out: W,
-    cancel: &CancellationToken,
+    lister: Option<Lister<'a>>,
+    cancel: &'a CancellationToken,
 ) -> Result<(W, Packed, Finished), PackError> {
     check_root(root)?;
     let mut packer = Packer {
@@ -39,6 +42,7 @@ pub fn pack<W: Write>(
         links: HashMap::new(),
         unreadable: Unreadable::default(),
         buffer: vec![0; READ_BYTES],
+        lister,
         cancel,
     };
     if root.is_dir() {
@@ -60,6 +64,7 @@ struct Packer<'a, W: Write> {
     links: HashMap<(u64, u64), PathBuf>,
     unreadable: Unreadable,
     buffer: Vec<u8>,
+    lister: Option<Lister<'a>>,
     cancel: &'a CancellationToken,
 }
 
@@ -174,6 +179,12 @@ impl<W: Write> Packer<'_, W> {
                 &mut records,
             );
             self.packed.hard_links += 1;
+            if let Some(lister) = &mut self.lister {
+                lister(Listed {
+                    name,
+                    content: None,
+                });
+            }
             return self.put(header, &records);
         }
         let opened = open(path).and_then(|file| {
@@ -213,7 +224,7 @@ impl<W: Write> Packer<'_, W> {
         let read = match sparse::regions(&file, &meta) {
             None => {
                 self.put(header, &records)?;
-                self.content(&file, &whole)?
+                self.content(&file, &whole, name, size)?
             }
             Some(regions) => {
                 let more = sparse::describe(&mut header, &regions, size);
@@ -221,7 +232,7 @@ impl<W: Write> Packer<'_, W> {
                 for block in more {
                     self.write(block.as_bytes())?;
                 }
-                self.content(&file, &regions)?
+                self.content(&file, &regions, name, size)?
             }
         };
         self.packed.files += 1;
@@ -230,16 +241,23 @@ impl<W: Write> Packer<'_, W> {
             self.links.insert((meta.dev(), meta.ino()), name.to_owned());
         }
         match read {
-            Content::Failed(error) => self.lost(path, name, &error),
-            Content::Short => self.changed(name, Change::Shrank),
-            Content::Whole => self.compare(&file, &meta, name),
+            Outcome::Failed(error) => self.lost(path, name, &error),
+            Outcome::Short => self.changed(name, Change::Shrank),
+            Outcome::Whole => self.compare(&file, &meta, name),
         }
         Ok(())
     }
 
     /// Writes the regions' bytes, zeros for those that are gone, and the padding to a whole block.
-    fn content(&mut self, file: &File, regions: &[Region]) -> Result<Content, PackError> {
-        let mut outcome = Content::Whole;
+    fn content(
+        &mut self,
+        file: &File,
+        regions: &[Region],
+        name: &Path,
+        size: u64,
+    ) -> Result<Outcome, PackError> {
+        let mut hashed = self.lister.is_some().then(listing::Content::new);
+        let mut outcome = Outcome::Whole;
         let mut written = 0;
         for region in regions {
             let mut at = region.offset;
@@ -253,31 +271,40 @@ impl<W: Write> Packer<'_, W> {
                     .min(READ_BYTES);
                 let buffer = &mut self.buffer[..want];
                 let got = match outcome {
-                    Content::Whole => match read_at(file, buffer, at) {
+                    Outcome::Whole => match read_at(file, buffer, at) {
                         Ok(got) => got,
                         Err(error) => {
-                            outcome = Content::Failed(error);
+                            outcome = Outcome::Failed(error);
                             0
                         }
                     },
-                    Content::Short | Content::Failed(_) => 0,
+                    Outcome::Short | Outcome::Failed(_) => 0,
                 };
                 if got < want {
                     buffer[got..].fill(0);
-                    if matches!(outcome, Content::Whole) {
-                        outcome = Content::Short;
+                    if matches!(outcome, Outcome::Whole) {
+                        outcome = Outcome::Short;
                     }
                 }
                 self.builder
                     .get_mut()
                     .write_all(&self.buffer[..want])
                     .map_err(PackError::Sink)?;
+                if let Some(hashed) = &mut hashed {
+                    hashed.take(at, &self.buffer[..want]);
+                }
                 at += want as u64;
             }
             written += region.length;
         }
         let rest = usize::try_from(written % BLOCK as u64).unwrap_or(0);
         self.write(&[0; BLOCK][..(BLOCK - rest) % BLOCK])?;
+        if let (Some(lister), Some(hashed)) = (&mut self.lister, hashed) {
+            lister(Listed {
+                name,
+                content: Some((size, hashed.finish(size))),
+            });
+        }
         Ok(outcome)
     }
 
@@ -329,7 +356,7 @@ impl<W: Write> Packer<'_, W> {
     }
 }
 
-enum Content {
+enum Outcome {
     Whole,
     Short,
     Failed(io::Error),

@@ -21,8 +21,8 @@ fn scratch() -> tempfile::TempDir {
 }
 
 fn pack_to_vec(root: &Path) -> (Vec<u8>, Packed) {
-    let (archive, packed, _) = pack(root, Vec::new(), &CancellationToken::new()).unwrap();
-    let walked = walk(archive.as_slice(), &CancellationToken::new()).unwrap();
+    let (archive, packed, _) = pack(root, Vec::new(), None, &CancellationToken::new()).unwrap();
+    let walked = walk(archive.as_slice(), None, &CancellationToken::new()).unwrap();
     assert_eq!(
         (
             walked.files,
@@ -152,7 +152,7 @@ fn gnu_tar_gives_back_the_same_tree() {
         std::os::unix::fs::FileExt::write_all_at(&sparse, b"data", at * (200 << 20)).unwrap();
     }
     // Not walked: the sparse file's nine gigabytes of zeros would be read.
-    let (archive, packed, _) = pack(&root, Vec::new(), &CancellationToken::new()).unwrap();
+    let (archive, packed, _) = pack(&root, Vec::new(), None, &CancellationToken::new()).unwrap();
     assert_eq!(
         (packed.hard_links, packed.symlinks, packed.changed_total),
         (1, 2, 0)
@@ -189,7 +189,7 @@ fn we_give_back_the_same_tree() {
         &CancellationToken::new(),
     )
     .unwrap();
-    let walked = walk(archive.as_slice(), &CancellationToken::new()).unwrap();
+    let walked = walk(archive.as_slice(), None, &CancellationToken::new()).unwrap();
     assert_eq!(unpacked.walked, walked);
     assert_eq!(unpacked.unkept, Vec::<String>::new());
     same(&root, &copy);
@@ -311,7 +311,7 @@ fn the_walk_counts_what_was_packed() {
     assert_eq!(packed.bytes, 700 + (3 << 20));
     for cut in [archive.len() - 1024, archive.len() / 2, 600] {
         assert!(
-            walk(&archive[..cut], &CancellationToken::new()).is_err(),
+            walk(&archive[..cut], None, &CancellationToken::new()).is_err(),
             "cut at {cut}"
         );
     }
@@ -356,9 +356,9 @@ fn meddle(act: impl FnMut(&Path)) -> (Packed, Vec<u8>) {
         seen: b"mmmm",
         act: Some(|| act(&file)),
     };
-    let (sink, packed, _) = pack(&root, sink, &CancellationToken::new()).unwrap();
+    let (sink, packed, _) = pack(&root, sink, None, &CancellationToken::new()).unwrap();
     let archive = sink.out;
-    let walked = walk(archive.as_slice(), &CancellationToken::new()).unwrap();
+    let walked = walk(archive.as_slice(), None, &CancellationToken::new()).unwrap();
     assert_eq!((walked.files, walked.bytes), (1, 3 * 256 * 1024));
     (packed, archive)
 }
@@ -404,7 +404,7 @@ fn a_file_that_vanishes_is_named_and_left_out() {
         seen: b"d/\0",
         act: Some(|| fs::remove_file(&gone).unwrap()),
     };
-    let (_, packed, _) = pack(&root, sink, &CancellationToken::new()).unwrap();
+    let (_, packed, _) = pack(&root, sink, None, &CancellationToken::new()).unwrap();
     // The directory's listing may or may not have been read ahead; the file is never there.
     assert_eq!(packed.files, 0);
     assert!(
@@ -456,14 +456,14 @@ fn a_root_that_is_missing_or_empty_is_refused_by_name() {
     let cancel = CancellationToken::new();
     let missing = dir.path().join("no");
     assert!(matches!(
-        pack(&missing, io::sink(), &cancel),
+        pack(&missing, io::sink(), None, &cancel),
         Err(PackError::RootMissing { .. })
     ));
     assert!(matches!(
         measure(dir.path(), &cancel),
         Err(PackError::RootEmpty { .. })
     ));
-    let error = pack(dir.path(), io::sink(), &cancel)
+    let error = pack(dir.path(), io::sink(), None, &cancel)
         .err()
         .unwrap()
         .to_string();
@@ -477,12 +477,66 @@ fn cancellation_and_a_full_disk_end_the_packing() {
     let cancelled = CancellationToken::new();
     cancelled.cancel();
     assert!(matches!(
-        pack(dir.path(), io::sink(), &cancelled),
+        pack(dir.path(), io::sink(), None, &cancelled),
         Err(PackError::Cancelled)
     ));
     let full = File::options().write(true).open("/dev/full").unwrap();
     assert!(matches!(
-        pack(dir.path(), full, &CancellationToken::new()),
+        pack(dir.path(), full, None, &CancellationToken::new()),
         Err(PackError::Sink(_))
     ));
+}
+
+#[test]
+fn every_file_is_told_alike_by_packing_and_by_walking() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("tree");
+    fs::create_dir_all(root.join("a b")).unwrap();
+    fs::write(root.join("a b/ü"), b"content").unwrap();
+    fs::write(root.join("empty"), b"").unwrap();
+    fs::hard_link(root.join("empty"), root.join("zz-link")).unwrap();
+    let sparse = File::create(root.join("sparse")).unwrap();
+    sparse.set_len(3 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"middle", 1 << 20).unwrap();
+    let cancel = CancellationToken::new();
+    let told = |listed: super::Listed<'_>| {
+        (
+            listed.name.to_owned(),
+            listed.content.map(|(size, md5)| (size, hex::encode(md5))),
+        )
+    };
+    let (mut packed, mut walked) = (Vec::new(), Vec::new());
+    let (archive, ..) = pack(
+        &root,
+        Vec::new(),
+        Some(&mut |listed| packed.push(told(listed))),
+        &cancel,
+    )
+    .unwrap();
+    walk(
+        archive.as_slice(),
+        Some(&mut |listed| walked.push(told(listed))),
+        &cancel,
+    )
+    .unwrap();
+    assert_eq!(packed, walked);
+    packed.sort();
+    let mut content = vec![0; 3 << 20];
+    content[1 << 20..(1 << 20) + 6].copy_from_slice(b"middle");
+    let md5 = |content: &[u8]| hex::encode(<md5::Md5 as md5::Digest>::digest(content));
+    let find = |name: &str| {
+        packed
+            .iter()
+            .find(|(path, _)| path == Path::new(name))
+            .unwrap()
+            .1
+            .clone()
+    };
+    assert_eq!(find("a b/ü"), Some((7, md5(b"content"))));
+    assert_eq!(find("sparse"), Some((3 << 20, md5(&content))));
+    let names = [find("empty"), find("zz-link")];
+    assert!(
+        names.contains(&Some((0, md5(b"")))) && names.contains(&None),
+        "{names:?}"
+    );
 }

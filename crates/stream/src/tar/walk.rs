@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
+use super::listing::{Content, Listed, Lister};
 use super::members::{Member, Members};
 
 /// What an archive holds. The counts are those of [`super::Packed`].
@@ -40,13 +41,21 @@ impl Walked {
     }
 }
 
-/// Walks an archive. Errors name the entry; an archive without its closing blocks is cut off.
-pub fn walk<R: Read>(reader: R, cancel: &CancellationToken) -> io::Result<Walked> {
+/// Walks an archive; `lister`, where there is one, is told of every file. Errors name the entry; an archive without its closing blocks is cut off.
+pub fn walk<R: Read>(
+    reader: R,
+    mut lister: Option<Lister<'_>>,
+    cancel: &CancellationToken,
+) -> io::Result<Walked> {
     let mut walked = Walked::default();
     let mut members = Members::new(reader);
     while let Some(member) = members.next()? {
+        let mut hashed = lister.is_some().then(Content::new);
         members
-            .content(&member, |_, _| {
+            .content(&member, |offset, data| {
+                if let Some(hashed) = &mut hashed {
+                    hashed.take(offset, data);
+                }
                 if cancel.is_cancelled() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
@@ -60,6 +69,20 @@ pub fn walk<R: Read>(reader: R, cancel: &CancellationToken) -> io::Result<Walked
             return Err(io::ErrorKind::Interrupted.into());
         }
         walked.count(&member);
+        if let (Some(lister), Some(hashed)) = (&mut lister, hashed) {
+            let name = &member.name;
+            match member.kind {
+                EntryType::Directory | EntryType::Symlink => {}
+                EntryType::Link => lister(Listed {
+                    name,
+                    content: None,
+                }),
+                _ => lister(Listed {
+                    name,
+                    content: Some((member.size, hashed.finish(member.size))),
+                }),
+            }
+        }
     }
     Ok(walked)
 }

@@ -1,0 +1,188 @@
+//! Objects of the database against files of the archive. Both sides are spilled into partitions by a hash of the file's path, and joined
+//! one partition after the other, so that memory is bounded by a partition whatever the number of objects.
+
+mod layout;
+mod spill;
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use catalog::manifest::Reconcile;
+use postgres::dsn::Dsn;
+use postgres::objects::{Object, Objects, still_there};
+use postgres::server::{Server, ServerError};
+use stream::tar::Listed;
+
+pub use layout::Layout;
+use layout::find_layout;
+use spill::{File, Spill};
+
+/// Objects asked for at once, whether they still are there.
+const ASKED: usize = 500;
+
+/// Why files were not compared with objects.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The database.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The room for it.
+    #[error("objects and files could not be written aside: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A comparison in the making: it has the objects, and waits for the files.
+pub struct Reconciler {
+    spill: Spill,
+    layout: Layout,
+    objects: u64,
+    files: u64,
+}
+
+impl Reconciler {
+    /// Reads the objects of a database, in the transaction that is open; none where it has no table of them. `layout` says how files lie
+    /// below the root, or where to look for it.
+    pub async fn begin(
+        dir: &Path,
+        server: &Server,
+        layout: LayoutSource<'_>,
+    ) -> Result<Option<Self>, ReconcileError> {
+        let Some(mut rows) = Objects::open(server).await? else {
+            return Ok(None);
+        };
+        let mut batch = rows.next().await?;
+        let layout = match layout {
+            LayoutSource::Known(layout) => layout,
+            LayoutSource::Find { root, prefix } => find_layout(root, prefix, &batch),
+        };
+        let mut reconciler = Self {
+            spill: Spill::begin(dir)?,
+            layout,
+            objects: 0,
+            files: 0,
+        };
+        while !batch.is_empty() {
+            for object in &batch {
+                let path = reconciler.layout.path(object);
+                reconciler.spill.object(&path, object)?;
+                reconciler.objects += 1;
+            }
+            batch = rows.next().await?;
+        }
+        Ok(Some(reconciler))
+    }
+
+    /// Takes a file of the archive.
+    pub fn file(&mut self, listed: Listed<'_>) -> io::Result<()> {
+        self.files += 1;
+        self.spill.file(listed)
+    }
+
+    /// Joins both. Where `live` is given, what seems wrong is asked there again: rows that are gone or changed by now are no fault.
+    pub async fn finish(self, live: Option<&Dsn>) -> Result<Reconcile, ReconcileError> {
+        let mut result = Reconcile {
+            prefix: self.layout.prefix.clone(),
+            versioned: self.layout.versioned,
+            objects: self.objects,
+            files: self.files,
+            ..Reconcile::default()
+        };
+        let live = match live {
+            // A server that is gone tells nothing; then every fault counts.
+            Some(dsn) => Server::connect(dsn).await.ok(),
+            None => None,
+        };
+        let partitions = self.spill.close()?;
+        for partition in 0..partitions.count() {
+            let joined = join(
+                partitions.objects(partition)?,
+                partitions.files(partition)?,
+                &mut result,
+            )?;
+            for faulty in joined.chunks(ASKED) {
+                judge(faulty, live.as_ref(), &mut result).await;
+            }
+        }
+        Ok(result)
+    }
+}
+
+/// Where a layout comes from.
+pub enum LayoutSource<'a> {
+    /// It is known.
+    Known(Layout),
+    /// It is found below a root, or below the prefix that is configured.
+    Find {
+        /// The tree's root.
+        root: &'a Path,
+        /// `BACKUP_STORAGE_PREFIX`.
+        prefix: Option<&'a str>,
+    },
+}
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Missing,
+    Size,
+    Content,
+}
+
+/// Joins one partition; what is wrong is returned with its objects, the rest is counted.
+fn join(
+    objects: Vec<(Vec<u8>, Object)>,
+    files: impl Iterator<Item = io::Result<File>>,
+    result: &mut Reconcile,
+) -> io::Result<Vec<(Object, Fault)>> {
+    let mut expected: HashMap<Vec<u8>, Object> = objects.into_iter().collect();
+    let mut faulty = Vec::new();
+    for file in files {
+        let file = file?;
+        let Some(object) = expected.remove(&file.path) else {
+            result.extra.add(String::from_utf8_lossy(&file.path));
+            continue;
+        };
+        match (file.content, object.size, object.md5) {
+            (Some((size, _)), Some(wanted), _) if size != wanted => {
+                faulty.push((object, Fault::Size))
+            }
+            (Some((_, md5)), _, Some(wanted)) if md5 != wanted => {
+                faulty.push((object, Fault::Content))
+            }
+            (content, _, wanted) => {
+                result.matched += 1;
+                result.hashed += u64::from(content.is_some() && wanted.is_some());
+            }
+        }
+    }
+    faulty.extend(
+        expected
+            .into_values()
+            .map(|object| (object, Fault::Missing)),
+    );
+    faulty.sort_by(|(a, _), (b, _)| (&a.bucket, &a.name).cmp(&(&b.bucket, &b.name)));
+    Ok(faulty)
+}
+
+async fn judge(faulty: &[(Object, Fault)], live: Option<&Server>, result: &mut Reconcile) {
+    let objects: Vec<Object> = faulty.iter().map(|(object, _)| object.clone()).collect();
+    let there = match live {
+        Some(server) => still_there(server, &objects).await.ok(),
+        None => None,
+    };
+    for (object, fault) in faulty {
+        let key = (object.bucket.clone(), object.name.clone());
+        if there.as_ref().is_some_and(|there| !there.contains(&key)) {
+            result
+                .deleted_meanwhile
+                .add(format!("{}/{}", object.bucket, object.name));
+            continue;
+        }
+        let list = match fault {
+            Fault::Missing => &mut result.missing,
+            Fault::Size => &mut result.size_mismatch,
+            Fault::Content => &mut result.content_mismatch,
+        };
+        list.add(format!("{}/{}", object.bucket, object.name));
+    }
+}

@@ -1,0 +1,57 @@
+//! The files of an archive, told as their bytes go past: name, size, and MD5 of the whole content, holes as zeros.
+
+use std::path::Path;
+
+use md5::{Digest, Md5};
+
+/// Zeros hashed at once for a hole.
+const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// One file of an archive.
+#[derive(Debug, Clone, Copy)]
+pub struct Listed<'a> {
+    /// Below the root.
+    pub name: &'a Path,
+    /// Its size and the MD5 of its content; none for a further name of a file that was told already.
+    pub content: Option<(u64, [u8; 16])>,
+}
+
+/// Somebody who is told of every file.
+pub type Lister<'a> = &'a mut dyn FnMut(Listed<'_>);
+
+/// Hashes a file that comes in pieces, each with its place.
+pub(super) struct Content {
+    hash: Md5,
+    at: u64,
+}
+
+impl Content {
+    pub fn new() -> Self {
+        Self {
+            hash: Md5::new(),
+            at: 0,
+        }
+    }
+
+    /// Takes a piece; what lies between it and the last one is a hole.
+    pub fn take(&mut self, offset: u64, data: &[u8]) {
+        self.hole_until(offset);
+        self.hash.update(data);
+        self.at += data.len() as u64;
+    }
+
+    /// The digest of a file of this size.
+    pub fn finish(mut self, size: u64) -> [u8; 16] {
+        self.hole_until(size);
+        self.hash.finalize().into()
+    }
+
+    fn hole_until(&mut self, offset: u64) {
+        while self.at < offset {
+            let length = (offset - self.at).min(ZEROS.len() as u64);
+            let length = usize::try_from(length).unwrap_or(ZEROS.len());
+            self.hash.update(&ZEROS[..length]);
+            self.at += length as u64;
+        }
+    }
+}
