@@ -42,16 +42,15 @@ pub fn rewrite(set: &Path, manifest: &serde_json::Value) {
     let path = set.join("manifest.json");
     fs::write(&path, format!("{manifest:#}\n")).unwrap();
     let artifacts = manifest["artifacts"].as_array().unwrap();
-    let mut sums: String = artifacts
-        .iter()
-        .map(|artifact| {
-            format!(
-                "{}  {}\n",
-                artifact["sha256"].as_str().unwrap(),
-                artifact["file"].as_str().unwrap()
-            )
-        })
-        .collect();
+    let mut sums = String::new();
+    for artifact in artifacts {
+        let (sum, file) = (&artifact["sha256"], &artifact["file"]);
+        sums.push_str(&format!(
+            "{}  {}\n",
+            sum.as_str().unwrap(),
+            file.as_str().unwrap()
+        ));
+    }
     sums.push_str(&format!("{}  manifest.json\n", sha256(&path)));
     fs::write(set.join("SHA256SUMS"), sums).unwrap();
 }

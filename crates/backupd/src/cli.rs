@@ -144,6 +144,9 @@ pub struct Restore {
     /// The rows of one table alone (schema.name), in a database that holds the whole schema
     #[arg(long, value_name = "TABLE", requires = "into")]
     pub table: Option<String>,
+    /// One object of the storage archive alone, with its versions
+    #[arg(long, value_name = "BUCKET/NAME", conflicts_with_all = ["into", "table", "undo"])]
+    pub object: Option<String>,
     /// Unpack a file tree into this directory, which is not there yet
     #[arg(long, value_name = "PATH")]
     pub to: Option<PathBuf>,

@@ -16,6 +16,7 @@ use stream::tar::{PackError, Tree, measure};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, DatabaseRole, DatabaseSource, TreeRole, TreeSource};
+use crate::restore::swap::is_kept_aside;
 use crate::run::RunError;
 use crate::space::{self, SourceSize};
 use crate::steps::Failure;
@@ -305,7 +306,8 @@ async fn check_tree(
         return;
     }
     let token = cancel.clone();
-    let measured = tokio::task::spawn_blocking(move || measure(&root, &token)).await;
+    let measured =
+        tokio::task::spawn_blocking(move || measure(&root, Some(is_kept_aside), &token)).await;
     match measured {
         Ok(Ok(tree)) => {
             let text = format!(

@@ -186,6 +186,20 @@ impl Environment {
         problems.unless(dir.zip(policy))
     }
 
+    /// Where the storage tree is restored to.
+    pub fn storage_root(&self) -> Result<PathBuf, Problems> {
+        let mut problems = Problems::default();
+        let path = self.vars.get("SUPABASE_STORAGE_PATH");
+        let root = match path {
+            Some(path) => parse::absolute("SUPABASE_STORAGE_PATH", path, &mut problems),
+            None => {
+                problems.say("SUPABASE_STORAGE_PATH is missing: set it to the storage directory, or restore by --only what you want");
+                None
+            }
+        };
+        problems.unless(root)
+    }
+
     /// The databases that the settings name rightly.
     pub fn database_labels(&self) -> Vec<String> {
         let (databases, _) = sources::read(&self.vars, &mut Problems::default());

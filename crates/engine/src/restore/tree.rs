@@ -9,7 +9,9 @@ use catalog::manifest::{Artifact, Kind};
 use stream::artifact::Meter;
 use stream::durable;
 use stream::read::ArtifactReader;
-use stream::tar::{OutsideLinks, UnpackError, Unpacked, Walked, takes_attributes, unpack};
+use stream::tar::{
+    OutsideLinks, Selection, UnpackError, Unpacked, Walked, takes_attributes, unpack,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::space;
@@ -23,6 +25,8 @@ pub struct Restored {
     pub unkept: Vec<String>,
     /// How many there were.
     pub unkept_total: u64,
+    /// Files and directories that belong to this user now, and belonged to another.
+    pub foreign_owners: u64,
 }
 
 /// Why a tree did not come back. The target is as it was.
@@ -91,16 +95,49 @@ pub async fn restore_tree(
     let artifact = find(request.entry, request.label)?.clone();
     check_target(&request, &artifact)?;
     let aside = durable::aside(request.to);
+    let restored = unpack_checked(&request, &artifact, &aside, None, cancel).await?;
+    named(durable::rename(&aside, request.to), request.to, &aside)?;
+    Ok(restored)
+}
+
+/// The last step: a name. Without it nothing stays.
+pub(super) fn named<T>(done: io::Result<T>, to: &Path, aside: &Path) -> Result<T, RestoreError> {
+    done.map_err(|error| {
+        // What cannot be removed lies beside the target under a name that says what it is.
+        let _ = std::fs::remove_dir_all(aside);
+        RestoreError::Target {
+            path: to.to_owned(),
+            fault: format!("could not get its name: {error}"),
+        }
+    })
+}
+
+/// Which entries are unpacked.
+pub(super) type Wanted = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// Unpacks into a directory that is not there, compares what was read with the manifest, and makes it survive a power cut. On a fault
+/// nothing of it stays.
+pub(super) async fn unpack_checked(
+    request: &TreeRequest<'_>,
+    artifact: &Artifact,
+    directory: &Path,
+    wanted: Option<Wanted>,
+    cancel: &CancellationToken,
+) -> Result<Restored, RestoreError> {
     let fault = |fault: String| RestoreError::Target {
         path: request.to.to_owned(),
         fault,
     };
-    let archive = request.entry.path.join(&artifact.file);
-    let (target, meter, token) = (aside.clone(), request.meter.clone(), cancel.clone());
-    let (wanted, links) = (artifact.clone(), request.outside_links);
-    let work =
-        tokio::task::spawn_blocking(move || fill(&archive, &wanted, &target, links, meter, &token));
-    let done = match work.await {
+    let filling = Filling {
+        archive: request.entry.path.join(&artifact.file),
+        artifact: artifact.clone(),
+        target: directory.to_owned(),
+        outside_links: request.outside_links,
+        wanted,
+        meter: request.meter.clone(),
+        cancel: cancel.clone(),
+    };
+    let done = match tokio::task::spawn_blocking(move || filling.fill()).await {
         Ok(done) => done,
         Err(panic) => Err(fault(panic.to_string())),
     };
@@ -113,9 +150,8 @@ pub async fn restore_tree(
                 unpacked.unkept.first().cloned().unwrap_or_default()
             )));
         }
-        durable::sync_tree(&aside)
-            .and_then(|()| durable::rename(&aside, request.to))
-            .map_err(|error| fault(format!("could not get its name: {error}")))?;
+        durable::sync_tree(directory)
+            .map_err(|error| fault(format!("could not be written to the disk: {error}")))?;
         Ok(unpacked)
     });
     match done {
@@ -123,10 +159,11 @@ pub async fn restore_tree(
             walked: unpacked.walked,
             unkept: unpacked.unkept,
             unkept_total: unpacked.unkept_total,
+            foreign_owners: unpacked.foreign_owners,
         }),
         Err(error) => {
             // What cannot be removed lies beside the target under a name that says what it is.
-            let _ = std::fs::remove_dir_all(&aside);
+            let _ = std::fs::remove_dir_all(directory);
             Err(if cancel.is_cancelled() {
                 RestoreError::Interrupted
             } else {
@@ -136,7 +173,7 @@ pub async fn restore_tree(
     }
 }
 
-fn find<'a>(entry: &'a Entry, label: &str) -> Result<&'a Artifact, RestoreError> {
+pub(super) fn find<'a>(entry: &'a Entry, label: &str) -> Result<&'a Artifact, RestoreError> {
     let set = entry.id.to_string();
     let manifest = entry
         .manifest
@@ -188,7 +225,22 @@ fn check_target(request: &TreeRequest<'_>, artifact: &Artifact) -> Result<(), Re
             aside.display()
         ));
     }
-    match takes_attributes(parent) {
+    check_room(request, artifact, parent)
+}
+
+/// A directory takes what the tree holds: attributes, and its bytes.
+pub(super) fn check_room(
+    request: &TreeRequest<'_>,
+    artifact: &Artifact,
+    directory: &Path,
+) -> Result<(), RestoreError> {
+    let fault = |fault: String| {
+        Err(RestoreError::Target {
+            path: request.to.to_owned(),
+            fault,
+        })
+    };
+    match takes_attributes(directory) {
         Ok(true) => {}
         Ok(false) if request.without_xattrs => {}
         Ok(false) => {
@@ -198,70 +250,95 @@ fn check_target(request: &TreeRequest<'_>, artifact: &Artifact) -> Result<(), Re
                     .to_owned(),
             );
         }
-        Err(error) => return fault(format!("cannot be made: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            return fault(
+                "is mounted read-only: mount it writable for the restore (docs/restore.md has the command)"
+                    .to_owned(),
+            );
+        }
+        Err(error) => return fault(format!("cannot be written to: {error}")),
     }
     let needed = artifact.tree.as_ref().map_or(0, |tree| tree.bytes);
-    match space::free(parent) {
+    match space::free(directory) {
         Ok(free) if free < needed => fault(format!(
             "would need {}, and {} are free",
             space::human(needed),
             space::human(free)
         )),
         Ok(_) => Ok(()),
-        Err(error) => fault(format!("cannot be made: {error}")),
+        Err(error) => fault(format!("cannot be written to: {error}")),
     }
 }
 
-/// Unpacks, and compares what was read and what it made with the manifest.
-fn fill(
-    archive: &Path,
-    artifact: &Artifact,
-    target: &Path,
-    links: OutsideLinks,
+/// An archive on its way into a directory.
+struct Filling {
+    archive: PathBuf,
+    artifact: Artifact,
+    target: PathBuf,
+    outside_links: OutsideLinks,
+    wanted: Option<Wanted>,
     meter: Arc<Meter>,
-    cancel: &CancellationToken,
-) -> Result<Unpacked, RestoreError> {
-    let different = |reason: String| RestoreError::Different {
-        file: artifact.file.clone(),
-        reason,
-    };
-    let unreadable = |error: io::Error| different(format!("it cannot be read whole: {error}"));
-    let mut reader =
-        ArtifactReader::open(archive, artifact.compression.decoded(), meter).map_err(unreadable)?;
-    let unpacked = unpack(&mut reader, target, links, cancel).map_err(|source| match source {
-        UnpackError::Source(error) => unreadable(error),
-        source => RestoreError::Unpack {
+    cancel: CancellationToken,
+}
+
+impl Filling {
+    /// Unpacks, and compares what was read and what it made with the manifest.
+    fn fill(self) -> Result<Unpacked, RestoreError> {
+        let artifact = &self.artifact;
+        let different = |reason: String| RestoreError::Different {
             file: artifact.file.clone(),
-            source,
-        },
-    })?;
-    let back = reader.finish().map_err(unreadable)?;
-    if back.sha256 != artifact.sha256 || back.raw_bytes != artifact.raw_bytes {
-        return Err(different("its digest is another".to_owned()));
-    }
-    let Some(tree) = &artifact.tree else {
-        return Ok(unpacked);
-    };
-    let walked = &unpacked.walked;
-    let held = (
-        tree.files,
-        tree.directories,
-        tree.symlinks,
-        tree.hard_links,
-        tree.bytes,
-    );
-    let came = (
-        walked.files,
-        walked.directories,
-        walked.symlinks,
-        walked.hard_links,
-        walked.bytes,
-    );
-    if held == came {
-        Ok(unpacked)
-    } else {
-        Err(different(format!(
-            "files, directories, symbolic links, hard links and bytes are {came:?}, not {held:?}"
-        )))
+            reason,
+        };
+        let unreadable = |error: io::Error| different(format!("it cannot be read whole: {error}"));
+        let mut reader =
+            ArtifactReader::open(&self.archive, artifact.compression.decoded(), self.meter)
+                .map_err(unreadable)?;
+        let wanted = self
+            .wanted
+            .as_deref()
+            .map(|wanted| wanted as &dyn Fn(&Path) -> bool);
+        let selection = Selection {
+            outside_links: self.outside_links,
+            wanted,
+        };
+        let unpacked =
+            unpack(&mut reader, &self.target, selection, &self.cancel).map_err(|source| {
+                match source {
+                    UnpackError::Source(error) => unreadable(error),
+                    source => RestoreError::Unpack {
+                        file: artifact.file.clone(),
+                        source,
+                    },
+                }
+            })?;
+        let back = reader.finish().map_err(unreadable)?;
+        if back.sha256 != artifact.sha256 || back.raw_bytes != artifact.raw_bytes {
+            return Err(different("its digest is another".to_owned()));
+        }
+        let Some(tree) = &artifact.tree else {
+            return Ok(unpacked);
+        };
+        let walked = &unpacked.walked;
+        let held = (
+            tree.files,
+            tree.directories,
+            tree.symlinks,
+            tree.hard_links,
+            tree.bytes,
+        );
+        let came = (
+            walked.files,
+            walked.directories,
+            walked.symlinks,
+            walked.hard_links,
+            walked.bytes,
+        );
+        if held == came {
+            Ok(unpacked)
+        } else {
+            Err(different(format!(
+                "files, directories, symbolic links, hard links and bytes are {came:?}, not {held:?}"
+            )))
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use catalog::manifest::{Artifact, Changed, Kind, Storage, Tree};
 use stream::artifact::{ArtifactWriter, Written};
-use stream::tar::{Listed, Lister, PackError, Packed, pack};
+use stream::tar::{Listed, Lister, PackError, Packed, Packing, pack};
 
 use super::{Context, Product, record};
 use crate::config::{DatabaseRole, ReconcileMode, TreeRole, TreeSource};
 use crate::preflight::tree_fault;
 use crate::reconcile::Reconciler;
+use crate::restore::swap::is_kept_aside;
 
 /// Objects that a warning names; the manifest has more.
 const NAMED: usize = 5;
@@ -33,8 +34,11 @@ pub(super) async fn perform(source: &TreeSource, context: &Context<'_>) -> Produ
                 }
             }
         });
-        let lister = lister.as_mut().map(|lister| lister as Lister<'_>);
-        let (writer, packed, proof) = pack(&root, writer, lister, &cancel)?;
+        let packing = Packing {
+            lister: lister.as_mut().map(|lister| lister as Lister<'_>),
+            left_out: Some(is_kept_aside),
+        };
+        let (writer, packed, proof) = pack(&root, writer, packing, &cancel)?;
         let written = writer.commit(proof).map_err(PackError::Sink)?;
         Ok((packed, written, spilled.map(|()| objects)))
     });
@@ -121,10 +125,9 @@ fn product(
         ));
     }
     if !packed.skipped.is_empty() {
-        product.notes.push(format!(
-            "sockets, pipes and devices are left out: {}",
-            packed.skipped.join(", ")
-        ));
+        product
+            .notes
+            .push(format!("left out: {}", packed.skipped.join(", ")));
     }
     let kind = match source.role {
         TreeRole::Storage => Kind::Storage,

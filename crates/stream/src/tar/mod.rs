@@ -14,13 +14,16 @@ mod walk;
 use std::path::PathBuf;
 
 pub use listing::{Listed, Lister};
-pub use pack::pack;
+pub use pack::{Packing, pack};
 pub use tree::{Tree, measure};
-pub use unpack::{OutsideLinks, UnpackError, Unpacked, takes_attributes, unpack};
+pub use unpack::{OutsideLinks, Selection, UnpackError, Unpacked, takes_attributes, unpack};
 pub use walk::{Walked, walk};
 
 /// How many paths are named in reports; the counts say how many there were.
 const NAMED_MAX: usize = 100;
+
+/// Says of a path below the root whether it is left out, with all that is in it.
+pub type LeftOut = fn(&std::path::Path) -> bool;
 
 /// What a finished archive holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub struct Packed {
     pub changed: Vec<Changed>,
     /// How many there were.
     pub changed_total: u64,
-    /// The first sockets, pipes and devices, which are left out.
+    /// The first that were left out: sockets, pipes, devices, and what was asked to be.
     pub skipped: Vec<String>,
 }
 

@@ -18,21 +18,29 @@ use super::listing::{self, Listed, Lister};
 use super::pax::{self, BLOCK, Records};
 use super::sparse::{self, Region};
 use super::tree::{Unreadable, check_root};
-use super::{Change, Changed, NAMED_MAX, PackError, Packed};
+use super::{Change, Changed, LeftOut, NAMED_MAX, PackError, Packed};
 use crate::proof::Finished;
 
 /// Bytes read from a file at once.
 const READ_BYTES: usize = 256 * 1024;
 
+/// How a tree is packed.
+#[derive(Default)]
+pub struct Packing<'a> {
+    /// Is told of every file.
+    pub lister: Option<Lister<'a>>,
+    /// What is left out.
+    pub left_out: Option<LeftOut>,
+}
+
 /// Packs `root`, a directory or a single file, into `out`.
 ///
 /// Names are relative to the root, which is the first entry, `./`. Symbolic links are kept as links. Unreadable paths are collected to
 /// the end and fail the whole.
-/// `lister`, where there is one, is told of every file.
 pub fn pack<'a, W: Write>(
     root: &Path,
     out: W,
-    lister: Option<Lister<'a>>,
+    packing: Packing<'a>,
     cancel: &'a CancellationToken,
 ) -> Result<(W, Packed, Finished), PackError> {
     check_root(root)?;
@@ -42,7 +50,7 @@ pub fn pack<'a, W: Write>(
         links: HashMap::new(),
         unreadable: Unreadable::default(),
         buffer: vec![0; READ_BYTES],
-        lister,
+        packing,
         cancel,
     };
     if root.is_dir() {
@@ -64,7 +72,7 @@ struct Packer<'a, W: Write> {
     links: HashMap<(u64, u64), PathBuf>,
     unreadable: Unreadable,
     buffer: Vec<u8>,
-    lister: Option<Lister<'a>>,
+    packing: Packing<'a>,
     cancel: &'a CancellationToken,
 }
 
@@ -113,6 +121,10 @@ impl<W: Write> Packer<'_, W> {
         if self.cancel.is_cancelled() {
             return Err(PackError::Cancelled);
         }
+        if self.packing.left_out.is_some_and(|left_out| left_out(name)) {
+            self.skipped(name, "kept by a restore");
+            return Ok(());
+        }
         let meta = match fs::symlink_metadata(path) {
             Ok(meta) => meta,
             Err(error) => {
@@ -135,12 +147,16 @@ impl<W: Write> Packer<'_, W> {
             } else {
                 "device"
             };
-            if self.packed.skipped.len() < NAMED_MAX {
-                self.packed
-                    .skipped
-                    .push(format!("{} ({word})", name.display()));
-            }
+            self.skipped(name, word);
             Ok(())
+        }
+    }
+
+    fn skipped(&mut self, name: &Path, what: &str) {
+        if self.packed.skipped.len() < NAMED_MAX {
+            self.packed
+                .skipped
+                .push(format!("{} ({what})", name.display()));
         }
     }
 
@@ -179,7 +195,7 @@ impl<W: Write> Packer<'_, W> {
                 &mut records,
             );
             self.packed.hard_links += 1;
-            if let Some(lister) = &mut self.lister {
+            if let Some(lister) = &mut self.packing.lister {
                 lister(Listed {
                     name,
                     content: None,
@@ -256,7 +272,7 @@ impl<W: Write> Packer<'_, W> {
         name: &Path,
         size: u64,
     ) -> Result<Outcome, PackError> {
-        let mut hashed = self.lister.is_some().then(listing::Content::new);
+        let mut hashed = self.packing.lister.is_some().then(listing::Content::new);
         let mut outcome = Outcome::Whole;
         let mut written = 0;
         for region in regions {
@@ -299,7 +315,7 @@ impl<W: Write> Packer<'_, W> {
         }
         let rest = usize::try_from(written % BLOCK as u64).unwrap_or(0);
         self.write(&[0; BLOCK][..(BLOCK - rest) % BLOCK])?;
-        if let (Some(lister), Some(hashed)) = (&mut self.lister, hashed) {
+        if let (Some(lister), Some(hashed)) = (&mut self.packing.lister, hashed) {
             lister(Listed {
                 name,
                 content: Some((size, hashed.finish(size))),

@@ -21,7 +21,13 @@ fn scratch() -> tempfile::TempDir {
 }
 
 fn pack_to_vec(root: &Path) -> (Vec<u8>, Packed) {
-    let (archive, packed, _) = pack(root, Vec::new(), None, &CancellationToken::new()).unwrap();
+    let (archive, packed, _) = pack(
+        root,
+        Vec::new(),
+        Packing::default(),
+        &CancellationToken::new(),
+    )
+    .unwrap();
     let walked = walk(archive.as_slice(), None, &CancellationToken::new()).unwrap();
     assert_eq!(
         (
@@ -152,7 +158,13 @@ fn gnu_tar_gives_back_the_same_tree() {
         std::os::unix::fs::FileExt::write_all_at(&sparse, b"data", at * (200 << 20)).unwrap();
     }
     // Not walked: the sparse file's nine gigabytes of zeros would be read.
-    let (archive, packed, _) = pack(&root, Vec::new(), None, &CancellationToken::new()).unwrap();
+    let (archive, packed, _) = pack(
+        &root,
+        Vec::new(),
+        Packing::default(),
+        &CancellationToken::new(),
+    )
+    .unwrap();
     assert_eq!(
         (packed.hard_links, packed.symlinks, packed.changed_total),
         (1, 2, 0)
@@ -185,7 +197,10 @@ fn we_give_back_the_same_tree() {
     let unpacked = unpack(
         archive.as_slice(),
         &copy,
-        OutsideLinks::Refused,
+        Selection {
+            outside_links: OutsideLinks::Refused,
+            wanted: None,
+        },
         &CancellationToken::new(),
     )
     .unwrap();
@@ -200,7 +215,10 @@ fn we_give_back_the_same_tree() {
     let again = unpack(
         archive.as_slice(),
         &copy,
-        OutsideLinks::Refused,
+        Selection {
+            outside_links: OutsideLinks::Refused,
+            wanted: None,
+        },
         &CancellationToken::new(),
     )
     .unwrap_err();
@@ -209,7 +227,10 @@ fn we_give_back_the_same_tree() {
     let cut = unpack(
         cut,
         &dir.path().join("cut"),
-        OutsideLinks::Refused,
+        Selection {
+            outside_links: OutsideLinks::Refused,
+            wanted: None,
+        },
         &CancellationToken::new(),
     )
     .unwrap_err();
@@ -278,7 +299,10 @@ fn a_hostile_archive_is_refused_and_touches_nothing_outside() {
         let refused = unpack(
             hostile(entries).as_slice(),
             &target,
-            OutsideLinks::Refused,
+            Selection {
+                outside_links: OutsideLinks::Refused,
+                wanted: None,
+            },
             &CancellationToken::new(),
         );
         let refused = refused.expect_err(why).to_string();
@@ -356,7 +380,8 @@ fn meddle(act: impl FnMut(&Path)) -> (Packed, Vec<u8>) {
         seen: b"mmmm",
         act: Some(|| act(&file)),
     };
-    let (sink, packed, _) = pack(&root, sink, None, &CancellationToken::new()).unwrap();
+    let (sink, packed, _) =
+        pack(&root, sink, Packing::default(), &CancellationToken::new()).unwrap();
     let archive = sink.out;
     let walked = walk(archive.as_slice(), None, &CancellationToken::new()).unwrap();
     assert_eq!((walked.files, walked.bytes), (1, 3 * 256 * 1024));
@@ -404,7 +429,7 @@ fn a_file_that_vanishes_is_named_and_left_out() {
         seen: b"d/\0",
         act: Some(|| fs::remove_file(&gone).unwrap()),
     };
-    let (_, packed, _) = pack(&root, sink, None, &CancellationToken::new()).unwrap();
+    let (_, packed, _) = pack(&root, sink, Packing::default(), &CancellationToken::new()).unwrap();
     // The directory's listing may or may not have been read ahead; the file is never there.
     assert_eq!(packed.files, 0);
     assert!(
@@ -443,7 +468,7 @@ fn a_single_file_is_packed_under_its_own_name() {
     assert_eq!((packed.files, packed.directories), (1, 0));
     assert!(archive.starts_with(b".env\0") || archive.windows(5).any(|w| w == b".env\0"));
     assert_eq!(
-        measure(&dir.path().join(".env"), &CancellationToken::new())
+        measure(&dir.path().join(".env"), None, &CancellationToken::new())
             .unwrap()
             .bytes,
         12
@@ -456,14 +481,14 @@ fn a_root_that_is_missing_or_empty_is_refused_by_name() {
     let cancel = CancellationToken::new();
     let missing = dir.path().join("no");
     assert!(matches!(
-        pack(&missing, io::sink(), None, &cancel),
+        pack(&missing, io::sink(), Packing::default(), &cancel),
         Err(PackError::RootMissing { .. })
     ));
     assert!(matches!(
-        measure(dir.path(), &cancel),
+        measure(dir.path(), None, &cancel),
         Err(PackError::RootEmpty { .. })
     ));
-    let error = pack(dir.path(), io::sink(), None, &cancel)
+    let error = pack(dir.path(), io::sink(), Packing::default(), &cancel)
         .err()
         .unwrap()
         .to_string();
@@ -477,12 +502,17 @@ fn cancellation_and_a_full_disk_end_the_packing() {
     let cancelled = CancellationToken::new();
     cancelled.cancel();
     assert!(matches!(
-        pack(dir.path(), io::sink(), None, &cancelled),
+        pack(dir.path(), io::sink(), Packing::default(), &cancelled),
         Err(PackError::Cancelled)
     ));
     let full = File::options().write(true).open("/dev/full").unwrap();
     assert!(matches!(
-        pack(dir.path(), full, None, &CancellationToken::new()),
+        pack(
+            dir.path(),
+            full,
+            Packing::default(),
+            &CancellationToken::new()
+        ),
         Err(PackError::Sink(_))
     ));
 }
@@ -509,7 +539,10 @@ fn every_file_is_told_alike_by_packing_and_by_walking() {
     let (archive, ..) = pack(
         &root,
         Vec::new(),
-        Some(&mut |listed| packed.push(told(listed))),
+        Packing {
+            lister: Some(&mut |listed| packed.push(told(listed))),
+            left_out: None,
+        },
         &cancel,
     )
     .unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokio_util::sync::CancellationToken;
 
-use super::PackError;
+use super::{LeftOut, PackError};
 
 /// Unreadable paths that are named.
 const UNREADABLE_MAX: usize = 20;
@@ -22,7 +22,11 @@ pub struct Tree {
 
 /// Measures a tree, or a single file. Paths that may not be read are collected to the end and fail the whole, as they would fail
 /// [`super::pack`]; what vanishes meanwhile is passed over.
-pub fn measure(root: &Path, cancel: &CancellationToken) -> Result<Tree, PackError> {
+pub fn measure(
+    root: &Path,
+    left_out: Option<LeftOut>,
+    cancel: &CancellationToken,
+) -> Result<Tree, PackError> {
     check_root(root)?;
     let mut tree = Tree::default();
     let mut unreadable = Unreadable::default();
@@ -49,6 +53,11 @@ pub fn measure(root: &Path, cancel: &CancellationToken) -> Result<Tree, PackErro
             }
         };
         for entry in entries.flatten() {
+            let path = entry.path();
+            let below = path.strip_prefix(root).unwrap_or(&path);
+            if left_out.is_some_and(|left_out| left_out(below)) {
+                continue;
+            }
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() => directories.push(entry.path()),
                 Ok(meta) if meta.is_file() => {

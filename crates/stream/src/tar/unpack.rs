@@ -34,6 +34,8 @@ pub struct Unpacked {
     pub unkept: Vec<String>,
     /// How many there were.
     pub unkept_total: u64,
+    /// Files and directories whose owner is another than this user, who may not give them.
+    pub foreign_owners: u64,
 }
 
 /// Why an archive was not unpacked.
@@ -66,11 +68,20 @@ pub enum OutsideLinks {
     Refused,
 }
 
+/// What of an archive is unpacked.
+#[derive(Clone, Copy)]
+pub struct Selection<'a> {
+    /// Whether symbolic links may lead out.
+    pub outside_links: OutsideLinks,
+    /// Which entries; all of them without. A directory must be wanted for what is in it to be.
+    pub wanted: Option<&'a dyn Fn(&Path) -> bool>,
+}
+
 /// Unpacks into `target`, which must not be there yet.
 pub fn unpack<R: Read>(
     reader: R,
     target: &Path,
-    outside_links: OutsideLinks,
+    selection: Selection<'_>,
     cancel: &CancellationToken,
 ) -> Result<Unpacked, UnpackError> {
     DirBuilder::new()
@@ -80,12 +91,13 @@ pub fn unpack<R: Read>(
     let mut members = Members::new(reader);
     let mut unpacker = Unpacker {
         target,
-        outside_links,
+        selection,
         cancel,
         unpacked: Unpacked::default(),
         links: HashSet::new(),
         open: Vec::new(),
         may_give: rustix::process::geteuid().is_root(),
+        user: rustix::process::geteuid().as_raw(),
     };
     while let Some(member) = members.next().map_err(UnpackError::Source)? {
         unpacker.member(&mut members, member)?;
@@ -113,7 +125,7 @@ fn at(path: &Path, source: io::Error) -> UnpackError {
 
 struct Unpacker<'a> {
     target: &'a Path,
-    outside_links: OutsideLinks,
+    selection: Selection<'a>,
     cancel: &'a CancellationToken,
     unpacked: Unpacked,
     /// Symbolic links made so far, below the target.
@@ -121,6 +133,7 @@ struct Unpacker<'a> {
     /// Directories on the way to the present entry: theirs are given when it is left, as what happens inside changes their times.
     open: Vec<(PathBuf, Member)>,
     may_give: bool,
+    user: u32,
 }
 
 impl Unpacker<'_> {
@@ -146,9 +159,12 @@ impl Unpacker<'_> {
         if below.ancestors().any(|path| self.links.contains(path)) {
             return Err(refused("goes through a symbolic link"));
         }
+        self.unpacked.walked.count(&member);
+        if self.selection.wanted.is_some_and(|wanted| !wanted(&below)) {
+            return Ok(());
+        }
         let path = self.target.join(&below);
         self.leave(below.parent())?;
-        self.unpacked.walked.count(&member);
         match member.kind {
             EntryType::Directory => {
                 if below != Path::new("") {
@@ -163,7 +179,7 @@ impl Unpacker<'_> {
             EntryType::Symlink => {
                 let from = below.parent().unwrap_or(Path::new(""));
                 let out = member.link.is_absolute() || inside(&from.join(&member.link)).is_none();
-                if out && self.outside_links == OutsideLinks::Refused {
+                if out && self.selection.outside_links == OutsideLinks::Refused {
                     return Err(UnpackError::OutsideLink {
                         entry: member.name.display().to_string(),
                         link: member.link,
@@ -244,6 +260,8 @@ impl Unpacker<'_> {
         // Before the mode: a change of owner takes setuid away.
         if self.may_give {
             fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
+        } else if uid != self.user {
+            self.unpacked.foreign_owners += 1;
         }
         fchmod(file, Mode::from_raw_mode(member.mode)).map_err(failed)?;
         futimens(file.as_fd(), &times(member.mtime)).map_err(failed)

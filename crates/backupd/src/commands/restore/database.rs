@@ -86,14 +86,13 @@ pub async fn execute(
 }
 
 /// `--undo`: what restores that were cut off left.
-pub async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusal> {
-    let labels = if asked.only.is_empty() {
-        environment.database_labels()
-    } else {
-        asked.only.clone()
-    };
+pub async fn undo(
+    asked: &Restore,
+    labels: &[String],
+    environment: &Environment,
+) -> Result<Exit, Refusal> {
     let mut text = String::new();
-    for mut target in environment.restore_targets(&labels)? {
+    for mut target in environment.restore_targets(labels)? {
         name_ourselves(asked, &mut target);
         let name = &target.source.dsn.database;
         match put_back(&target.dsns, name).await {

@@ -23,7 +23,7 @@ pub async fn execute(
 ) -> Result<Exit, Refusal> {
     if asked.undo {
         let _lock = lock(environment)?;
-        return database::undo(asked, environment).await;
+        return undo(asked, environment).await;
     }
     let entry = find(environment, &asked.set)?;
     if let Some(why) = &entry.why_not_good {
@@ -34,16 +34,54 @@ pub async fn execute(
         Err(error) => return Err(Refusal::Unusable(format!("set {}: {error}", entry.id))),
     };
     let chosen = choose(asked, &entry, manifest)?;
-    if asked.to.is_some() {
-        return tree::execute(asked, &entry, &chosen.trees[0], signals).await;
+    if let Some(to) = &asked.to {
+        return tree::apart(asked, &entry, &chosen.trees[0], to, signals).await;
     }
+    let root = match chosen.trees.as_slice() {
+        [] => None,
+        _ => Some(environment.storage_root()?),
+    };
     let _lock = if asked.dry_run {
         None
     } else {
         lock(environment)?
     };
-    database::execute(asked, &entry, &chosen.databases, environment, signals).await
+    if !chosen.databases.is_empty() {
+        let done =
+            database::execute(asked, &entry, &chosen.databases, environment, signals).await?;
+        if done != Exit::Done {
+            return Ok(done);
+        }
+    }
+    if let (Some(root), [label]) = (root, chosen.trees.as_slice()) {
+        return tree::in_place(asked, &entry, label, &root, environment, signals).await;
+    }
+    Ok(Exit::Done)
 }
+
+async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusal> {
+    let mut labels = if asked.only.is_empty() {
+        environment.database_labels()
+    } else {
+        asked.only.clone()
+    };
+    let of_storage = |label: &String| label == STORAGE;
+    let storage = asked.only.is_empty() || labels.iter().any(of_storage);
+    labels.retain(|label| !of_storage(label));
+    if let Ok(root) = environment.storage_root()
+        && storage
+        && root.parent().is_some_and(std::path::Path::exists)
+    {
+        tree::undo(&root)?;
+    }
+    if labels.is_empty() {
+        return Ok(Exit::Done);
+    }
+    database::undo(asked, &labels, environment).await
+}
+
+/// The label of Supabase's storage tree.
+const STORAGE: &str = "storage";
 
 /// What is restored, by label.
 struct Chosen {
@@ -74,8 +112,36 @@ fn choose(asked: &Restore, entry: &Entry, manifest: &Manifest) -> Result<Chosen,
         databases: databases.into_iter().filter(wanted).collect(),
         trees: trees.into_iter().filter(wanted).collect(),
     };
-    if asked.only.is_empty() && asked.table.is_some() {
-        chosen.databases.truncate(1);
+    // One table, one object or one copy is of one source, the likeliest unless another is said.
+    if asked.only.is_empty() && asked.into.is_some() {
+        chosen.trees.clear();
+        if asked.table.is_some() {
+            chosen.databases.truncate(1);
+        }
+    }
+    if asked.only.is_empty() && (asked.object.is_some() || asked.to.is_some()) {
+        chosen.databases.clear();
+    }
+    if asked.object.is_some()
+        && (!chosen.databases.is_empty()
+            || chosen.trees.first().is_none_or(|label| label != STORAGE))
+    {
+        return Err(Refusal::Usage(format!(
+            "--object is of --only {STORAGE} alone"
+        )));
+    }
+    // Extra paths lie anywhere: where to, must be said.
+    if asked.to.is_none() {
+        if let Some(extra) = asked
+            .only
+            .iter()
+            .find(|label| chosen.trees.contains(label) && *label != STORAGE)
+        {
+            return Err(Refusal::Usage(format!(
+                "{extra} is a tree of BACKUP_EXTRA_PATHS: say --to PATH, a directory that is not there yet"
+            )));
+        }
+        chosen.trees.retain(|label| label == STORAGE);
     }
     let single = |what: &str, found: &[String]| {
         Refusal::Usage(format!(

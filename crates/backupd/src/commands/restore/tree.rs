@@ -1,28 +1,30 @@
-//! `backupd restore --to`: a set's tree, into a directory of its own.
+//! File trees of a set: in place, into a directory of their own, or one object of them.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use catalog::catalog::Entry;
-use engine::restore::tree::{RestoreError, TreeRequest, restore_tree};
+use catalog::history::Happening;
+use engine::restore::object::restore_object;
+use engine::restore::swap::{swap_tree, undo_swap};
+use engine::restore::tree::{RestoreError, Restored, TreeRequest, restore_tree};
 use stream::artifact::Meter;
 use stream::tar::OutsideLinks;
 
+use super::{ask, remember};
 use crate::cli::Restore;
 use crate::commands::{Exit, Refusal, print_text};
-use crate::render::{self, set::bytes};
+use crate::env::Environment;
+use crate::render;
+use crate::render::set::bytes;
 use crate::signals::Signals;
 
-pub async fn execute(
-    asked: &Restore,
-    entry: &Entry,
-    label: &str,
-    signals: &Signals,
-) -> Result<Exit, Refusal> {
-    let to = asked.to.clone().unwrap_or_default();
-    let request = TreeRequest {
+fn request<'a>(asked: &Restore, entry: &'a Entry, label: &'a str, to: &'a Path) -> TreeRequest<'a> {
+    TreeRequest {
         entry,
         label,
-        to: &to,
+        to,
         without_xattrs: asked.without_xattrs,
         outside_links: if asked.allow_outside_links {
             OutsideLinks::Allowed
@@ -30,41 +32,200 @@ pub async fn execute(
             OutsideLinks::Refused
         },
         meter: Arc::new(Meter::default()),
-    };
+    }
+}
+
+/// `--to PATH`: the whole tree, or one object of it.
+pub async fn apart(
+    asked: &Restore,
+    entry: &Entry,
+    label: &str,
+    to: &Path,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
+    let request = request(asked, entry, label, to);
+    if let Some(object) = &asked.object {
+        let done = restore_object(request, object, true, &signals.token).await;
+        return say_object(done, signals);
+    }
     match restore_tree(request, &signals.token).await {
         Ok(restored) => {
-            let walked = restored.walked;
-            print_text(&format!(
-                "{}: {} of {} is back: {} files, {}, {} directories, {} links\n",
-                to.display(),
-                label,
-                entry.id,
-                walked.files,
-                bytes(walked.bytes),
-                walked.directories,
-                walked.symlinks + walked.hard_links
-            ))?;
-            if restored.unkept_total > 0 {
-                render::error::note(&format!(
-                    "{} extended attribute(s) were not kept, the first: {}",
-                    restored.unkept_total,
-                    restored.unkept.first().map_or("", String::as_str)
-                ));
-            }
+            print_text(&summary(label, entry, to, &restored))?;
             Ok(Exit::Done)
         }
-        Err(error) => {
-            render::error::say(&error.to_string());
-            if error.is_outside_link() {
-                render::error::note(
-                    "where the tree had such links when it was packed, say --allow-outside-links",
-                );
+        Err(error) => Ok(failed(&error, signals)),
+    }
+}
+
+/// The tree in the place of `root`, or one object of it.
+pub async fn in_place(
+    asked: &Restore,
+    entry: &Entry,
+    label: &str,
+    root: &Path,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
+    let plan = plan(asked, entry, label, root);
+    if asked.dry_run {
+        print_text(&plan)?;
+        return Ok(Exit::Done);
+    }
+    if !asked.yes && asked.object.is_none() {
+        let name = root
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        ask::for_name(&plan, &name)?;
+    }
+    let request = request(asked, entry, label, root);
+    if let Some(object) = &asked.object {
+        let done = restore_object(request, object, false, &signals.token).await;
+        return say_object(done, signals);
+    }
+    let began = Instant::now();
+    let ended = swap_tree(request, &signals.token).await;
+    let happening = Happening::Restored {
+        set: entry.id,
+        source: label.to_owned(),
+        into: root.display().to_string(),
+        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        error: ended.as_ref().err().map(ToString::to_string),
+    };
+    remember(environment, &happening)?;
+    match ended {
+        Ok(swapped) => {
+            let mut text = summary(label, entry, root, &swapped.restored);
+            if let Some(before) = &swapped.before {
+                text.push_str(&format!(
+                    "  the tree before is kept as {}; backups leave it out; remove it when it is no longer needed\n",
+                    before.display()
+                ));
             }
-            Ok(match error {
-                RestoreError::Different { .. } => Exit::Different,
-                RestoreError::Interrupted => Exit::Interrupted(signals.exit_code()),
-                _ => Exit::Failed,
-            })
+            print_text(&text)?;
+            Ok(Exit::Done)
         }
+        Err(error) => Ok(failed(&error, signals)),
+    }
+}
+
+/// `--undo`: what restores of a tree that were cut off left.
+pub fn undo(root: &Path) -> Result<(), Refusal> {
+    let done = undo_swap(root)
+        .map_err(|error| Refusal::Unusable(format!("{}: {error}", root.display())))?;
+    if done.is_empty() {
+        print_text(&format!(
+            "{}: nothing was left by a restore that was cut off\n",
+            root.display()
+        ))?;
+    }
+    for line in done {
+        print_text(&format!("{line}\n"))?;
+    }
+    Ok(())
+}
+
+fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
+    let manifest = entry.manifest.as_ref().ok();
+    let artifact = manifest.and_then(|manifest| {
+        manifest
+            .artifacts
+            .iter()
+            .find(|artifact| artifact.label == label && artifact.tree.is_some())
+    });
+    let (size, tree) = artifact.map_or((0, None), |artifact| {
+        (artifact.bytes, artifact.tree.as_ref())
+    });
+    let held = tree.map_or(String::new(), |tree| {
+        format!("{} files, {}, ", tree.files, bytes(tree.bytes))
+    });
+    if let Some(object) = &asked.object {
+        return format!(
+            "object {object} of {label} of {} goes into {}; a file that differs is kept beside it\n",
+            entry.id,
+            root.display()
+        );
+    }
+    let fate = if root.exists() {
+        format!(
+            "the present tree is kept as {}.before-{}",
+            root.file_name().unwrap_or_default().to_string_lossy(),
+            entry.id
+        )
+    } else {
+        "there is none now".to_owned()
+    };
+    format!(
+        "{label} of {}: {held}{} on disk\n  into {}\n  {fate}\n",
+        entry.id,
+        bytes(size),
+        root.display()
+    )
+}
+
+fn summary(label: &str, entry: &Entry, to: &Path, restored: &Restored) -> String {
+    let walked = restored.walked;
+    told_unkept(restored);
+    format!(
+        "{}: {label} of {} is back: {} files, {}, {} directories, {} links\n",
+        to.display(),
+        entry.id,
+        walked.files,
+        bytes(walked.bytes),
+        walked.directories,
+        walked.symlinks + walked.hard_links
+    )
+}
+
+fn told_unkept(restored: &Restored) {
+    if restored.unkept_total > 0 {
+        render::error::note(&format!(
+            "{} extended attribute(s) were not kept, the first: {}",
+            restored.unkept_total,
+            restored.unkept.first().map_or("", String::as_str)
+        ));
+    }
+    if restored.foreign_owners > 0 {
+        render::error::note(&format!(
+            "{} files and directories belong to this user now, and belonged to others: root alone can give them back",
+            restored.foreign_owners
+        ));
+    }
+}
+
+fn say_object(
+    done: Result<engine::restore::object::RestoredObject, RestoreError>,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
+    match done {
+        Ok(object) => {
+            for file in &object.files {
+                print_text(&format!("{} is back\n", file.display()))?;
+            }
+            for kept in &object.kept {
+                print_text(&format!(
+                    "  the file that was there is kept as {}\n",
+                    kept.display()
+                ))?;
+            }
+            told_unkept(&object.restored);
+            Ok(Exit::Done)
+        }
+        Err(error) => Ok(failed(&error, signals)),
+    }
+}
+
+fn failed(error: &RestoreError, signals: &Signals) -> Exit {
+    render::error::say(&error.to_string());
+    if error.is_outside_link() {
+        render::error::note(
+            "where the tree had such links when it was packed, say --allow-outside-links",
+        );
+    }
+    match error {
+        RestoreError::Different { .. } => Exit::Different,
+        RestoreError::Interrupted => Exit::Interrupted(signals.exit_code()),
+        _ => Exit::Failed,
     }
 }
