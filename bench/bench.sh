@@ -77,3 +77,44 @@ echo
 heading 'MEMORY WHEN THE DATA DOUBLES (speed: data x1 / x2)'
 ours 'backupd, database and storage' '' '' BACKUP_SOURCES=supabase,storage
 ours 'backupd, both of them twice' '' '' BACKUP_SOURCES=supabase,storage BACKUP_EXTRA_DATABASES="again=$(database_url "$port" postgres)" BACKUP_EXTRA_PATHS="twice=$work/storage"
+echo
+# Into an empty database of the same server; backupd's lines count every table's rows and rebuild statistics besides.
+headed_restore() { first=; printf '%-44s %10s %10s %11s %9s %7s\n' "$1" wall 'client CPU' 'peak memory' 'dump' speed; }
+# restores NAME DUMP COMMAND: into the empty database `target`.
+restores() {
+  dropdb --if-exists --force target; createdb -T template0 target; psql -Xqd postgres -c CHECKPOINT
+  /usr/bin/time -o "$work/time" -f '%e %U %S %M' bash -o pipefail -c "$3" >/dev/null 2>&1
+  read -r wall user system kib <"$work/time"
+  row "$1" "$(stat -c %s "$2")" "$wall" "$(bc -l <<<"$user+$system")" "$kib"
+  dropdb --if-exists --force target
+}
+# restores_ours NAME DUMP OPTION...: backupd makes the database itself.
+restores_ours() {
+  local name=$1 dump=$2
+  shift 2
+  dropdb --if-exists --force target; psql -Xqd postgres -c CHECKPOINT
+  env -i PATH="$PATH" BACKUP_DIR="$work/backups" BACKUP_LOG=error DATABASE_URL="$(database_url "$port" postgres)" \
+    /usr/bin/time -o "$work/time" -f '%e %U %S %M' "$target/release/backupd" restore --yes --only supabase --into target "$@" >/dev/null
+  read -r wall user system kib <"$work/time"
+  row "$name" "$(stat -c %s "$dump")" "$wall" "$(bc -l <<<"$user+$system")" "$kib"
+  dropdb --if-exists --force target
+}
+headed_restore 'RESTORE, plain'
+ours 'backupd run (for comparison)' '' '' BACKUP_SOURCES=supabase >/dev/null
+dump=$(find "$work/backups" -name supabase_db.sql.gz); first=
+restores 'gunzip -c | psql' "$dump" "gunzip -c $dump | psql -Xq -d target"
+restores 'gunzip -c | psql, ANALYZE' "$dump" "gunzip -c $dump | psql -Xq -d target && psql -Xq -d target -c ANALYZE"
+restores_ours 'backupd restore' "$dump"
+echo
+headed_restore 'RESTORE, custom'
+ours 'backupd run (for comparison)' '' '' BACKUP_SOURCES=supabase BACKUP_DUMP_FORMAT=custom >/dev/null
+dump=$(find "$work/backups" -name supabase_db.dump); first=
+restores 'pg_restore -j2' "$dump" "pg_restore -j2 -d target $dump"
+restores 'pg_restore -j2, ANALYZE' "$dump" "pg_restore -j2 -d target $dump && psql -Xq -d target -c ANALYZE"
+restores_ours 'backupd restore --jobs 2' "$dump" --jobs 2
+echo
+headed_restore 'DRILL of the last set (scratch server, census)'
+env -i PATH="$PATH" BACKUP_DIR="$work/backups" BACKUP_LOG=error /usr/bin/time -o "$work/time" -f '%e %U %S %M' \
+  "$target/release/backupd" verify --drill | tail -n 1
+read -r wall user system kib <"$work/time"
+row 'backupd verify --drill' "$(stat -c %s "$dump")" "$wall" "$(bc -l <<<"$user+$system")" "$kib"

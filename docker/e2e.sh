@@ -69,7 +69,7 @@ docker image inspect -f 'backupd:local has {{.Size}} bytes' backupd:local
 
 # The stock project's layout, as far as backupd sees it.
 mkdir -p "$work/stack/secrets" "$work/stack/volumes"
-cp compose.backup.yml compose.alone.yml "$work/stack"
+cp compose.backup.yml compose.alone.yml compose.restore.yml "$work/stack"
 cp config/backup.env.example "$work/stack/backup.env"
 "$target/debug/examples/sample_storage" "$work/stack/volumes/storage"
 # As in a stock stack; the sample has some that only their owner may read.
@@ -217,6 +217,44 @@ docker exec "$backup" sh -c 'for p in /proc/[0-9]*; do [ "$(cat $p/comm)" = back
 rm -r volumes/storage/stub/stub/private
 compose up -d backup >/dev/null 2>&1
 backup=$(compose ps -q backup)
+becomes healthy 60
+
+say "a drill: the newest good set is restored into a private server inside the container, and compared"
+exits 0 verify --drill
+cat "$work/out"
+grep -q 'is PROVEN' "$work/out" || fail "the drill does not prove the set"
+exits 0 status
+grep -q 'last drill.*proven' "$work/out" || { cat "$work/out"; fail "status does not know the drill"; }
+[ -z "$(docker exec "$backup" sh -c 'ls /backups/.backupd | grep scratch; pgrep postgres')" ] || fail "the drill left something"
+
+say "the worst day (docs/disaster-recovery.md): the plan, the databases, one table, Storage, one object"
+# told SERVICE DATABASE: all of a database, without what differs between two dumps of the same.
+told() { compose exec -T -e "PGPASSWORD=$password" "$1" pg_dump -h 127.0.0.1 --create "$2" | grep -vE '^\\(un)?restrict '; }
+told db postgres >"$work/supabase.before"
+told keycloak-db keycloak >"$work/keycloak.before"
+compose exec -T -e "PGPASSWORD=$password" db psql -h 127.0.0.1 -q -c 'DROP SCHEMA auth CASCADE; TRUNCATE public.posts CASCADE; ALTER DATABASE postgres RESET ALL'
+compose exec -T -e "PGPASSWORD=$password" keycloak-db psql -h 127.0.0.1 -q -d keycloak -c 'DROP TABLE realm CASCADE'
+restoring=(-e "BACKUP_RESTORE_URLS=keycloak=postgres://supabase_admin:$encoded@keycloak-db:5432/postgres")
+exits 0 restore latest --dry-run --only supabase
+cat "$work/out"
+docker exec "${restoring[@]}" "$backup" backupd restore latest --yes --only supabase,keycloak >"$work/out" 2>&1 || { cat "$work/out"; fail "the databases were not restored"; }
+cat "$work/out"
+told db postgres | diff -q - "$work/supabase.before" || fail "Supabase's database is another after the restore"
+told keycloak-db keycloak | diff -q - "$work/keycloak.before" || fail "Keycloak's database is another after the restore"
+exits 0 restore latest --yes --table public.posts --into rescue
+exits 1 restore latest --yes --only storage
+grep -q 'is mounted read-only' "$work/out" || { cat "$work/out"; fail "a read-only mount is not told"; }
+files_of() { (cd "$1" && find . -path './storage.before-*' -prune -o -printf '%p %U:%G %m\n' | grep -v '^\. ' | LC_ALL=C sort; find . -path './storage.before-*' -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; getfattr -R -h -d -m user. . 2>/dev/null | grep -v storage.before); }
+files_of volumes/storage >"$work/storage.before"
+rm -r volumes/storage/stub/stub/avatars
+in_place() { compose -f "$work/stack/compose.restore.yml" run --rm --no-deps -T backup restore latest --allow-outside-links --only storage "$@" >"$work/out" 2>&1 || { cat "$work/out"; fail "restore --only storage $*"; }; }
+in_place --yes
+grep -q 'the tree before is kept as /storage/storage.before-' "$work/out" || { cat "$work/out"; fail "where the old tree is, is not told"; }
+files_of volumes/storage | grep -v 'storage.before' | diff - <(grep -v 'storage.before' "$work/storage.before") >"$work/diff" || { head "$work/diff"; fail "Storage is another after the restore"; }
+rm -r volumes/storage/stub/stub/documents/readme.txt
+in_place --object documents/readme.txt
+[ -s volumes/storage/stub/stub/documents/readme.txt/* ] || fail "the object is not back"
+exits 0 trigger
 becomes healthy 60
 
 say "no secret is told"

@@ -32,4 +32,4 @@ if [ ! -e /data/loaded ]; then
   touch /data/loaded
   unset PGPASSWORD
 fi
-exec postgres -D "$cluster"
+exec postgres -D "$cluster" "$@"

@@ -7,6 +7,7 @@ use std::fs;
 use rustix::process::Signal;
 use serde_json::Value;
 use tests::backupd::Outcome;
+use tests::daemon::Daemon;
 use tests::server::{Options, PgServer};
 use tests::set;
 use tests::stack::{Stack, manifest, names};
@@ -170,6 +171,42 @@ fn a_killed_drill_leaves_nothing_for_the_next() {
     let outcome = running.wait();
     assert_eq!(outcome.code, Some(143), "{outcome}");
     assert_swept(&stack);
+}
+
+#[test]
+fn a_drill_that_takes_too_long_is_ended_and_told() {
+    let stack = drilled();
+    let outcome = stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_STEP_TIMEOUT", "1s")
+        .env("BACKUP_PG_BINDIR", slow_psql(&stack))
+        .run();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(
+        outcome
+            .stdout
+            .contains("not done within 1 s (BACKUP_STEP_TIMEOUT)"),
+        "{outcome}"
+    );
+    assert_swept(&stack);
+}
+
+/// PostgreSQL's programs, with a psql that never ends.
+fn slow_psql(stack: &Stack) -> String {
+    let dir = stack.server.root().join("slow");
+    fs::create_dir(&dir).unwrap();
+    for entry in fs::read_dir(tests::host::bindir()).unwrap() {
+        let path = entry.unwrap().path();
+        std::os::unix::fs::symlink(&path, dir.join(path.file_name().unwrap())).unwrap();
+    }
+    fs::remove_file(dir.join("psql")).unwrap();
+    fs::write(dir.join("psql"), "#!/bin/sh\nexec sleep 600\n").unwrap();
+    let status = tests::host::command("chmod")
+        .arg("755")
+        .arg(dir.join("psql"))
+        .status();
+    assert!(status.unwrap().success());
+    dir.to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -346,4 +383,94 @@ fn each_fault_in_the_archive_is_found() {
     }
     set::reseal(&stack.only_set());
     assert_eq!(drill(&stack).code, Some(0));
+}
+
+#[test]
+fn the_daemon_drills_by_schedule_and_after_runs_and_health_knows() {
+    let stack = Stack::new();
+    let daemon = Daemon::start(
+        &stack,
+        &[
+            ("BACKUP_DRILL", "always"),
+            ("BACKUP_DRILL_SCHEDULE", "off"),
+            ("BACKUP_SCHEDULE", "off"),
+        ],
+    );
+    daemon.backupd(["trigger"]).succeed();
+    let proven = |at_least: usize| {
+        let mut seen = Value::Null;
+        tests::host::wait_for("a drill", || {
+            let status = daemon.status();
+            let proofs = fs::read_to_string(stack.backups.join(".backupd/history.jsonl"))
+                .unwrap()
+                .matches("\"event\":\"drilled\"")
+                .count();
+            seen = status;
+            proofs >= at_least
+                && !seen["drilling"].as_bool().unwrap()
+                && !seen["last_drill"].is_null()
+        });
+        seen
+    };
+    let status = proven(1);
+    assert_eq!(
+        (&status["health"], &status["last_proof"]["verdict"]),
+        (&"healthy".into(), &"proven".into()),
+        "{status:#}"
+    );
+    let metrics = daemon.get("/metrics").1;
+    assert!(
+        metrics.contains("backupd_last_drill_success 1"),
+        "{metrics}"
+    );
+    assert!(daemon.get("/").1.contains("Last proven"));
+
+    // A set that cannot be proven makes it unhealthy, with the reason, and the next proof makes it well again.
+    let dump = stack.only_set().join("supabase_roles.sql.gz");
+    let whole = fs::read(&dump).unwrap();
+    let text = String::from_utf8(set::unzipped(&dump)).unwrap();
+    set::replace(&dump, text.replace("CREATE ROLE dashboard_user;", ""));
+    daemon.backupd(["verify", "--drill"]).run();
+    fs::write(&dump, whole).unwrap();
+    set::reseal(&stack.only_set());
+    tests::host::wait_for("the verdict", || {
+        daemon
+            .get("/health")
+            .1
+            .contains("role dashboard_user: missing")
+    });
+    let status = daemon.status();
+    assert_eq!(status["health"], "unhealthy", "{status:#}");
+    assert!(
+        daemon
+            .backupd(["status"])
+            .succeed()
+            .stdout
+            .contains("FAILED")
+    );
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    daemon.backupd(["trigger"]).succeed();
+    assert_eq!(proven(3)["health"], "healthy");
+    drop(daemon);
+
+    // By schedule, every second here.
+    let before = fs::read_to_string(stack.backups.join(".backupd/history.jsonl"))
+        .unwrap()
+        .matches("\"event\":\"drilled\"")
+        .count();
+    let daemon = Daemon::start(
+        &stack,
+        &[
+            ("BACKUP_DRILL_SCHEDULE", "* * * * * *"),
+            ("BACKUP_SCHEDULE", "off"),
+        ],
+    );
+    tests::host::wait_for("a scheduled drill", || {
+        fs::read_to_string(stack.backups.join(".backupd/history.jsonl"))
+            .unwrap()
+            .matches("\"event\":\"drilled\"")
+            .count()
+            > before
+    });
+    assert!(!daemon.status()["next_drill"].is_null());
 }

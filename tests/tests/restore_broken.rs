@@ -12,7 +12,7 @@ use tests::server::Options;
 use tests::stack::Stack;
 
 /// Enough to meet every stage of a restore several times.
-const KILLS: u32 = 60;
+const KILLS: u32 = 52;
 
 fn same(before: &str, after: &str) {
     let different = before.lines().zip(after.lines()).find(|(a, b)| a != b);
@@ -215,7 +215,7 @@ fn a_full_disk_puts_the_old_one_back() {
                 .status()
                 .unwrap()
                 .success()
-        )
+        );
     };
     mount(&["mount", "-t", "tmpfs", "-o", "size=24m,mode=0777", "tmpfs"]);
     assert!(

@@ -121,6 +121,14 @@ fn a_damaged_archive_or_a_signal_leaves_the_present_tree() {
     assert_eq!(names(stack.server.root()), before);
 }
 
+/// Long enough in the making to be killed at many moments.
+fn large_stack() -> Stack {
+    let stack = Stack::new();
+    tests::storage::build_bulk(&stack.storage, 800, 4 << 20);
+    stack.backupd(["run"]).succeed();
+    stack
+}
+
 /// A mounted tree: its root cannot be renamed.
 struct Mounted {
     stack: Stack,
@@ -134,8 +142,7 @@ impl Mounted {
             eprintln!("not root: nothing can be mounted, so nothing was tested");
             return None;
         }
-        let stack = Stack::new();
-        stack.backupd(["run"]).succeed();
+        let stack = large_stack();
         let from = stack.server.root().join("volume");
         copy(&stack.storage, &from);
         let root = stack.server.root().join("mounted");
@@ -264,8 +271,7 @@ fn kill_often(stack: &Stack, root: &Path, call: impl Fn() -> Backupd) -> (u32, u
 
 #[test]
 fn killed_at_any_moment_an_ordinary_tree_is_whole() {
-    let stack = Stack::new();
-    stack.backupd(["run"]).succeed();
+    let stack = large_stack();
     let root = stack.server.root().join("other/tree");
     fs::create_dir(root.parent().unwrap()).unwrap();
     copy(&stack.storage, &root);

@@ -131,6 +131,7 @@ pub struct Verify {
 
 /// Options of `restore`.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub struct Restore {
     /// The set: an id, a unique beginning of one, or `latest`
     #[arg(default_value = "latest", value_name = "SET")]

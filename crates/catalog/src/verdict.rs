@@ -27,6 +27,21 @@ pub struct Situation {
     pub max_silence: TimeDelta,
     /// Why the backup directory cannot be used.
     pub directory_fault: Option<String>,
+    /// What drills found.
+    pub drills: Drills,
+}
+
+/// What drills found, and how often they should.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Drills {
+    /// Why the last one failed, if it did.
+    pub last_failure: Option<String>,
+    /// When one last did not fail; before the first, when they came to be expected.
+    pub proof_or_since: Option<DateTime<Utc>>,
+    /// Whether there was one that did not fail.
+    pub proven: bool,
+    /// A proof older than this is too old; none where no drills are expected.
+    pub max_age: Option<TimeDelta>,
 }
 
 /// The verdict's word.
@@ -84,6 +99,11 @@ pub fn judge(situation: &Situation) -> Verdict {
         // Recent enough, or too early to complain.
         Some(_) | None => {}
     }
+    faults.extend(drill_faults(
+        &situation.drills,
+        now,
+        situation.newest_good.is_some(),
+    ));
     match (faults.is_empty(), situation.newest_good) {
         (false, _) => Verdict {
             health: Health::Unhealthy,
@@ -98,6 +118,29 @@ pub fn judge(situation: &Situation) -> Verdict {
             reasons: vec!["there is no good set yet; the first run is to come".to_owned()],
         },
     }
+}
+
+fn drill_faults(drills: &Drills, now: DateTime<Utc>, any_set: bool) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Some(words) = &drills.last_failure {
+        faults.push(format!("the last drill failed: {words}"));
+    }
+    if let (Some(since), Some(max_age)) = (drills.proof_or_since, drills.max_age)
+        && now - since > max_age
+    {
+        let limit = span(max_age);
+        if drills.proven {
+            faults.push(format!(
+                "the last proof by a drill is {} old, more than {limit} (BACKUP_MAX_DRILL_AGE_DAYS)",
+                span(now - since)
+            ));
+        } else if any_set {
+            faults.push(format!(
+                "no set was proven by a drill within {limit} (BACKUP_MAX_DRILL_AGE_DAYS)"
+            ));
+        }
+    }
+    faults
 }
 
 /// A span as people say it, in its two largest units.
@@ -133,6 +176,7 @@ mod tests {
             silence: TimeDelta::seconds(5),
             max_silence: TimeDelta::seconds(90),
             directory_fault: None,
+            drills: Drills::default(),
         }
     }
 
@@ -227,6 +271,48 @@ mod tests {
         for (situation, health, words) in cases {
             let verdict = judge(&situation);
             assert_eq!(verdict.health, health, "{situation:?}: {verdict:?}");
+            assert!(
+                verdict.reasons.join("; ").contains(words),
+                "{words}: {verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn drills_are_judged_by_their_result_and_their_age() {
+        let drilled = |last_failure: Option<&str>, days: i64, proven, max_days: Option<i64>| {
+            judge(&Situation {
+                drills: Drills {
+                    last_failure: last_failure.map(str::to_owned),
+                    proof_or_since: Some(now() - TimeDelta::days(days)),
+                    proven,
+                    max_age: max_days.map(TimeDelta::days),
+                },
+                ..well()
+            })
+        };
+        for (verdict, words) in [
+            (drilled(None, 8, true, Some(8)), ""),
+            (drilled(None, 900, true, None), ""),
+            (
+                drilled(None, 9, true, Some(8)),
+                "is 9 d 0 h old, more than 8 d 0 h",
+            ),
+            (
+                drilled(None, 9, false, Some(8)),
+                "no set was proven by a drill within 8 d",
+            ),
+            (
+                drilled(Some("a role is missing"), 1, true, None),
+                "the last drill failed: a role is missing",
+            ),
+        ] {
+            let health = if words.is_empty() {
+                Health::Healthy
+            } else {
+                Health::Unhealthy
+            };
+            assert_eq!(verdict.health, health, "{verdict:?}");
             assert!(
                 verdict.reasons.join("; ").contains(words),
                 "{words}: {verdict:?}"

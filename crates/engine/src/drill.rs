@@ -5,11 +5,12 @@ mod database;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use catalog::catalog::{Catalog, Entry};
 use catalog::drill::{DrillReport, DrillVerdict};
 use catalog::history::{Happening, History};
+use catalog::lock::{Lock, LockError};
 use catalog::manifest::{Artifact, Kind, Manifest};
 use postgres::dsn::Dsn;
 use postgres::scratch::{self, Scratch, ScratchError};
@@ -41,6 +42,8 @@ pub struct DrillRequest<'a> {
     pub tools: &'a Tools,
     /// A server to restore into; without, a private one is made.
     pub url: Option<&'a Dsn>,
+    /// Longest time that it may take; `None` is without limit.
+    pub time_limit: Option<Duration>,
 }
 
 /// Why a drill could not be made.
@@ -69,6 +72,9 @@ pub enum DrillError {
         path: PathBuf,
         source: std::io::Error,
     },
+    /// It takes too long.
+    #[error("not done within {} s (BACKUP_STEP_TIMEOUT)", .0.as_secs())]
+    TooLong(Duration),
     /// Another drill.
     #[error("another drill is at work here: {by}")]
     Busy { by: String },
@@ -77,9 +83,16 @@ pub enum DrillError {
     Interrupted,
 }
 
-/// Removes what a killed drill left; says whether there was anything. The caller knows that no drill is at work.
-pub fn sweep(backup_dir: &Path) -> std::io::Result<bool> {
-    scratch::sweep(&scratch_dir(backup_dir))
+/// Removes what a killed drill left, unless one is at work; says whether there was anything.
+pub fn sweep_unless_busy(backup_dir: &Path) -> std::io::Result<bool> {
+    if !scratch_dir(backup_dir).exists() {
+        return Ok(false);
+    }
+    match Lock::acquire_for_drill(backup_dir, clock::now()) {
+        Ok(_lock) => scratch::sweep(&scratch_dir(backup_dir)),
+        Err(LockError::Held { .. }) => Ok(false),
+        Err(LockError::Io { source, .. }) => Err(source),
+    }
 }
 
 fn scratch_dir(backup_dir: &Path) -> PathBuf {
@@ -105,14 +118,18 @@ pub async fn drill(
         storage: None,
         error: None,
     };
+    let limit = request.time_limit.unwrap_or(Duration::MAX);
     let done = tokio::select! {
         done = perform(request, &mut report, observer, cancel) => done,
         () = cancel.cancelled() => Err(DrillError::Interrupted),
+        () = tokio::time::sleep(limit) => Err(DrillError::TooLong(limit)),
     };
-    if matches!(done, Err(DrillError::Interrupted)) || cancel.is_cancelled() {
+    if matches!(done, Err(DrillError::Interrupted | DrillError::TooLong(_))) {
         // The server was killed with its owner; its directory is left.
         let dir = scratch_dir(request.backup_dir);
-        sweep(request.backup_dir).map_err(|source| DrillError::Io { path: dir, source })?;
+        scratch::sweep(&dir).map_err(|source| DrillError::Io { path: dir, source })?;
+    }
+    if matches!(done, Err(DrillError::Interrupted)) || cancel.is_cancelled() {
         return Err(DrillError::Interrupted);
     }
     report.error = done.err().map(|error| error.to_string());
@@ -123,16 +140,16 @@ pub async fn drill(
 }
 
 /// One drill at a time: they share the scratch server's place.
-fn lock(request: &DrillRequest<'_>) -> Result<catalog::lock::Lock, DrillError> {
+fn lock(request: &DrillRequest<'_>) -> Result<Lock, DrillError> {
     let io = |source| DrillError::Io {
         path: request.backup_dir.to_owned(),
         source,
     };
     Catalog::open(request.backup_dir).map_err(io)?;
-    match catalog::lock::Lock::acquire_for_drill(request.backup_dir, clock::now()) {
+    match Lock::acquire_for_drill(request.backup_dir, clock::now()) {
         Ok(lock) => Ok(lock),
-        Err(catalog::lock::LockError::Held { by }) => Err(DrillError::Busy { by }),
-        Err(catalog::lock::LockError::Io { source, .. }) => Err(io(source)),
+        Err(LockError::Held { by }) => Err(DrillError::Busy { by }),
+        Err(LockError::Io { source, .. }) => Err(io(source)),
     }
 }
 
@@ -152,7 +169,7 @@ fn keep(root: &Path, report: &DrillReport, observer: &dyn Observer) {
         crate::ledger::warn(observer, "drill", text);
     }
     observer.on(&Event::Drilled {
-        report: report.clone(),
+        report: Box::new(report.clone()),
     });
 }
 

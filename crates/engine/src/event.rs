@@ -73,12 +73,12 @@ pub enum Event {
     /// The storage archive was compared with the objects of the database.
     Reconciled {
         /// What came of it.
-        result: Reconcile,
+        result: Box<Reconcile>,
     },
     /// A drill ended.
     Drilled {
         /// What it found.
-        report: DrillReport,
+        report: Box<DrillReport>,
     },
     /// Retention removed a set.
     SetRemoved {

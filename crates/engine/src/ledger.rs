@@ -159,6 +159,11 @@ impl<'a> Ledger<'a> {
         found
     }
 
+    /// The storage step may have been skipped: what waited for it goes before the set is complete.
+    pub fn forget_objects(&mut self) {
+        self.objects = Mutex::default();
+    }
+
     pub async fn data_step(
         &mut self,
         config: &Config,
@@ -194,7 +199,9 @@ impl<'a> Ledger<'a> {
             .as_ref()
             .and_then(|storage| storage.reconcile.clone())
         {
-            observer.on(&Event::Reconciled { result });
+            observer.on(&Event::Reconciled {
+                result: Box::new(result),
+            });
         }
         self.end(product.failure.clone(), std::mem::take(&mut product.notes));
         product

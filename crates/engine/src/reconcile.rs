@@ -16,7 +16,7 @@ use stream::tar::Listed;
 
 pub use layout::Layout;
 use layout::find_layout;
-use spill::{File, Spill};
+use spill::{File, PARTITIONS, Spill};
 
 /// Objects asked for at once, whether they still are there.
 const ASKED: usize = 500;
@@ -94,7 +94,7 @@ impl Reconciler {
             None => None,
         };
         let partitions = self.spill.close()?;
-        for partition in 0..partitions.count() {
+        for partition in 0..PARTITIONS {
             let joined = join(
                 partitions.objects(partition)?,
                 partitions.files(partition)?,
@@ -144,10 +144,10 @@ fn join(
         };
         match (file.content, object.size, object.md5) {
             (Some((size, _)), Some(wanted), _) if size != wanted => {
-                faulty.push((object, Fault::Size))
+                faulty.push((object, Fault::Size));
             }
             (Some((_, md5)), _, Some(wanted)) if md5 != wanted => {
-                faulty.push((object, Fault::Content))
+                faulty.push((object, Fault::Content));
             }
             (content, _, wanted) => {
                 result.matched += 1;

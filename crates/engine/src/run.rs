@@ -278,6 +278,7 @@ async fn fill(
         manifest.storage = manifest.storage.take().or(product.storage);
         manifest.keycloak = manifest.keycloak.take().or(product.keycloak);
     }
+    ledger.forget_objects();
     ledger.begin("manifest");
     manifest.steps.clone_from(&ledger.records);
     let written = manifest.write(&partial.dir);

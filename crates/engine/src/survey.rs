@@ -1,9 +1,11 @@
 //! What a backup directory tells of itself: its sets, how runs went, how much room there is. All of it is read from disk, so that a
 //! restart changes nothing.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use catalog::catalog::{Catalog, Entry};
+use catalog::drill::DrillVerdict;
 use catalog::history::{Happening, History, Record};
 use catalog::manifest::{RunStatus, StepRecord};
 use catalog::retention::{Decision, Policy};
@@ -28,8 +30,14 @@ pub struct Survey {
     pub sets: Vec<Entry>,
     /// The run that ended last.
     pub last_run: Option<LastRun>,
+    /// The drill that ended last.
+    pub last_drill: Option<LastDrill>,
+    /// The last one that did not fail.
+    pub last_proof: Option<LastDrill>,
     /// When backupd first worked here; none before.
     pub since: Option<DateTime<Utc>>,
+    /// When a daemon of each version first watched here.
+    pub served_since: BTreeMap<String, DateTime<Utc>>,
     /// How often runs ended how.
     pub runs: Runs,
     /// What retention would do now.
@@ -70,6 +78,23 @@ pub struct LastRun {
     pub error: Option<String>,
     /// Its steps, while its set is there.
     pub steps: Vec<StepRecord>,
+}
+
+/// A drill that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastDrill {
+    /// The set that was drilled.
+    pub set: SetId,
+    /// How it ended.
+    pub verdict: DrillVerdict,
+    /// When it ended.
+    pub ended_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What was not as it was.
+    pub differences: Vec<String>,
+    /// How many objects could not be proven.
+    pub not_proven: usize,
 }
 
 /// How a run ended.
@@ -157,6 +182,15 @@ fn read(dir: &Path, policy: &Policy, survey: &mut Survey) -> std::io::Result<()>
     let records = history.read()?;
     survey.since = records.first().map(|record| record.at);
     survey.runs = count(&records);
+    survey.last_drill = records.iter().rev().find_map(as_drill);
+    let mut drills = records.iter().rev().filter_map(as_drill);
+    survey.last_proof = drills.find(|drill| drill.verdict != DrillVerdict::Failed);
+    for record in &records {
+        if let Happening::ServiceStarted { backupd } = &record.happening {
+            let first = survey.served_since.entry(backupd.clone());
+            first.or_insert(record.at);
+        }
+    }
     survey.last_run = records.iter().rev().find_map(as_run).map(|mut run| {
         let entry = survey.sets.iter().find(|entry| Some(entry.id) == run.set);
         if let Some(Ok(manifest)) = entry.map(|entry| &entry.manifest) {
@@ -177,6 +211,27 @@ fn count(records: &[Record]) -> Runs {
         }
     }
     runs
+}
+
+fn as_drill(record: &Record) -> Option<LastDrill> {
+    let Happening::Drilled {
+        set,
+        verdict,
+        duration_ms,
+        differences,
+        not_proven,
+    } = &record.happening
+    else {
+        return None;
+    };
+    Some(LastDrill {
+        set: *set,
+        verdict: *verdict,
+        ended_at: record.at,
+        duration_ms: *duration_ms,
+        differences: differences.clone(),
+        not_proven: *not_proven,
+    })
 }
 
 fn as_run(record: &Record) -> Option<LastRun> {

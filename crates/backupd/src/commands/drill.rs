@@ -15,8 +15,18 @@ use crate::signals::Signals;
 /// Findings of each kind that are printed; the report beside the set has them all.
 const SHOWN: usize = 20;
 
+/// Where the report goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Telling {
+    /// To standard output: it was asked for.
+    Output,
+    /// To standard error: the output is a run's, which may be JSON.
+    Errors,
+}
+
 pub async fn execute(
     asked: &OneSet,
+    telling: Telling,
     entry: &Entry,
     environment: &Environment,
     signals: &Signals,
@@ -33,15 +43,16 @@ pub async fn execute(
         entry,
         tools: &tools,
         url: url.as_ref(),
+        time_limit: environment.step_timeout()?,
     };
     let ended = drill(&request, &progress, &signals.token).await;
     progress.clear();
     match ended {
         Ok(report) => {
-            if asked.output.json {
-                print_json(&report)?;
-            } else {
-                print_text(&text(&report))?;
+            match telling {
+                Telling::Errors => eprint!("{}", text(&report)),
+                Telling::Output if asked.output.json => print_json(&report)?,
+                Telling::Output => print_text(&text(&report))?,
             }
             Ok(match (report.verdict, &report.error) {
                 (_, Some(_)) => Exit::Failed,

@@ -3,8 +3,11 @@
 use engine::run::{Origin, run};
 use engine::turn::Turn;
 
-use super::{Exit, Refusal, print_json, print_text};
-use crate::cli::Run;
+use catalog::set::Selector;
+
+use super::drill::Telling;
+use super::{Exit, Refusal, find, print_json, print_text};
+use crate::cli::{OneSet, Output, Run};
 use crate::env::Environment;
 use crate::outcome::{How, Outcome};
 use crate::render::{self, progress::Progress};
@@ -16,16 +19,24 @@ pub async fn execute(
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     let config = environment.config()?;
+    let drill_always = environment.drill_always()?;
     let progress = Progress::start(&environment.logging()?);
     let origin = Origin::here("manual", env!("CARGO_PKG_VERSION"));
     let turn = if asked.wait { Turn::Wait } else { Turn::AtOnce };
     let ended = run(&config, &origin, turn, &progress, &signals.token).await;
     progress.clear();
-    say(
-        &Outcome::of(ended, &config.backup_dir),
-        asked.output.json,
-        signals,
-    )
+    let outcome = Outcome::of(ended, &config.backup_dir);
+    let exit = say(&outcome, asked.output.json, signals)?;
+    if exit != Exit::Done || !drill_always {
+        return Ok(exit);
+    }
+    let newest = OneSet {
+        set: Selector::Latest,
+        output: Output { json: false },
+    };
+    let entry = find(environment, &newest.set)?;
+    let text = Telling::Errors;
+    super::drill::execute(&newest, text, &entry, environment, signals).await
 }
 
 /// Prints how a run ended, and with what the process exits.

@@ -1,5 +1,6 @@
 //! `backupd status`: the daemon's state.
 
+use catalog::drill::DrillVerdict;
 use catalog::verdict::{Health, span};
 use chrono::{SecondsFormat, TimeDelta};
 use engine::clock;
@@ -64,7 +65,7 @@ fn text(report: &Report) -> String {
         )
     });
     table.row(["last good set", &good]);
-    table.row(["last drill", "never"]);
+    table.row(["last drill", &last_drill(report)]);
     let next = report.next_run.as_ref().map_or("none".to_owned(), |next| {
         format!(
             "{} ({}), in {}",
@@ -85,6 +86,36 @@ fn text(report: &Report) -> String {
     );
     table.row(["disk", &room]);
     table.to_string()
+}
+
+fn last_drill(report: &Report) -> String {
+    let now = clock::now();
+    let last = report
+        .last_drill
+        .as_ref()
+        .map_or("never".to_owned(), |drill| {
+            let findings = match (drill.differences.as_slice(), drill.not_proven) {
+                ([first, ..], _) => format!(": {first}"),
+                ([], 0) => String::new(),
+                ([], count) => format!(", {count} objects not proven"),
+            };
+            let ago = span(now - drill.ended_at);
+            let verdict = if drill.verdict == DrillVerdict::Failed {
+                "FAILED"
+            } else {
+                drill.verdict.name()
+            };
+            format!(
+                "{} {verdict}{findings}, {ago} ago, took {}",
+                drill.set,
+                duration(drill.duration_ms)
+            )
+        });
+    match (report.drilling, report.next_drill) {
+        (true, _) => format!("{last}; one is at work"),
+        (false, Some(next)) => format!("{last}; next in {}", span(next - now)),
+        (false, None) => last,
+    }
 }
 
 fn current(report: &Report) -> String {

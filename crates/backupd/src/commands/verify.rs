@@ -10,6 +10,7 @@ use postgres::tools::Tools;
 use serde::Serialize;
 use stream::artifact::Meter;
 
+use super::drill::Telling;
 use super::{Exit, Refusal, find, print_json, print_text};
 use crate::cli::{OneSet, Verify};
 use crate::env::Environment;
@@ -32,7 +33,7 @@ pub async fn execute(
     let Verify { one: asked, drill } = asked;
     let entry = find(environment, &asked.set)?;
     if *drill {
-        return super::drill::execute(asked, &entry, environment, signals).await;
+        return super::drill::execute(asked, Telling::Output, &entry, environment, signals).await;
     }
     let report = match &entry.manifest {
         Err(error) => Report {

@@ -1,6 +1,7 @@
 //! `/metrics`, in Prometheus' text format. Everything comes from the report and the survey; nothing is counted in memory, so a restart
 //! resets nothing. Names, units and labels are described in docs/operations.md.
 
+use catalog::drill::DrillVerdict;
 use catalog::manifest::{Artifact, Kind, StepStatus};
 use catalog::verdict::Health;
 use chrono::{DateTime, Utc};
@@ -93,12 +94,60 @@ pub fn render(report: &Report, survey: &Survey, now: DateTime<Utc>) -> prometheu
             next.at.timestamp() as f64,
         )?;
     }
+    drills(&page, report)?;
     runs(&page, survey)?;
     last_run(&page, report)?;
     newest_good(&page, survey, now)?;
     let mut text = Vec::new();
     TextEncoder::new().encode(&page.registry.gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[allow(clippy::cast_precision_loss, reason = "as in `render`")]
+fn drills(page: &Page, report: &Report) -> prometheus::Result<()> {
+    page.gauge(
+        "drill_in_progress",
+        "1 while a drill is at work.",
+        flag(report.drilling),
+    )?;
+    if let Some(next) = report.next_drill {
+        let at = next.timestamp() as f64;
+        page.gauge(
+            "next_drill_timestamp_seconds",
+            "When the next drill begins.",
+            at,
+        )?;
+    }
+    if let Some(drill) = &report.last_drill {
+        page.gauge(
+            "last_drill_success",
+            "1 when the last drill found nothing amiss, 0 when it failed.",
+            flag(drill.verdict != DrillVerdict::Failed),
+        )?;
+        page.gauge(
+            "last_drill_timestamp_seconds",
+            "When the last drill ended.",
+            drill.ended_at.timestamp() as f64,
+        )?;
+        page.gauge(
+            "last_drill_duration_seconds",
+            "How long the last drill took.",
+            seconds(drill.duration_ms),
+        )?;
+        page.gauge(
+            "last_drill_not_proven",
+            "Objects that the last drill could not prove, because the scratch server lacks an extension.",
+            drill.not_proven as f64,
+        )?;
+    }
+    if let Some(proof) = &report.last_proof {
+        page.gauge(
+            "last_proof_timestamp_seconds",
+            "When a drill last found nothing amiss.",
+            proof.ended_at.timestamp() as f64,
+        )?;
+    }
+    Ok(())
 }
 
 fn runs(page: &Page, survey: &Survey) -> prometheus::Result<()> {

@@ -4,6 +4,7 @@
 //! the process ends.
 
 pub mod control;
+mod driller;
 mod http;
 mod live;
 mod metrics;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::env::Service;
+use driller::Driller;
 use runner::Runner;
 use scheduler::Scheduler;
 use state::State;
@@ -113,6 +115,8 @@ pub async fn serve(service: Service, cancel: &CancellationToken) -> Result<(), S
     }
     let scheduler = Scheduler {
         timetable: timetable(&state),
+        driller: Arc::new(Driller::new(state.clone(), cancel.clone(), tasks.clone())),
+        drills: drill_timetable(&state),
         state,
         runner,
         ended,
@@ -135,6 +139,11 @@ pub async fn serve(service: Service, cancel: &CancellationToken) -> Result<(), S
 /// Cleans up after a killed run and writes the start into history. A directory that does not let this be is health's to complain of.
 fn begin_history(service: &Service) {
     let dir = &service.config.backup_dir;
+    match engine::drill::sweep_unless_busy(dir) {
+        Ok(false) => {}
+        Ok(true) => warn!("removed what a killed drill left behind"),
+        Err(error) => warn!("what a killed drill left behind could not be removed: {error}"),
+    }
     match tidy(dir) {
         Ok(names) if names.is_empty() => {}
         Ok(names) => warn!(
@@ -169,6 +178,30 @@ fn timetable(state: &State) -> Timetable {
         interrupted: survey.was_interrupted(),
     };
     Timetable::begin(plan, known, now)
+}
+
+/// Drills are tried once at their moment; one that was missed is made up for, as runs are.
+fn drill_timetable(state: &State) -> Timetable {
+    let service = &state.service;
+    let plan = Plan {
+        schedule: service.drills.schedule.clone(),
+        jitter: Duration::ZERO,
+        host: String::new(),
+        catch_up: service.catch_up,
+        retries: 0,
+    };
+    let known = Known {
+        // Before the first there is nothing to make up for.
+        newest_good: Some(
+            state
+                .survey()
+                .last_drill
+                .as_ref()
+                .map_or_else(clock::now, |drill| drill.ended_at),
+        ),
+        interrupted: false,
+    };
+    Timetable::begin(plan, known, clock::now())
 }
 
 /// SIGHUP means "read your settings anew" to many daemons; a process's environment cannot change.

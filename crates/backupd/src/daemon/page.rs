@@ -95,6 +95,14 @@ fn facts(report: &Report, local: &impl Fn(DateTime<Utc>) -> String, now: DateTim
                     None => b { "none yet" },
                 }
             } }
+            div { dt { "Last proven" } dd {
+                @match &report.last_proof {
+                    Some(proof) => { b { (span(now - proof.ended_at)) " ago" } br; code { (proof.set) } ", " (proof.verdict.name()) @if proof.not_proven > 0 { ", " (proof.not_proven) " objects not" } }
+                    None => b { "never" },
+                }
+                @if report.drilling { br; "a drill is at work" }
+                @else if let Some(next) = report.next_drill { br; "next drill in " (span(next - now)) }
+            } }
             div { dt { "Kept" } dd {
                 b { (report.disk.good_sets) " good" } " of " (report.disk.sets) " sets" br;
                 (bytes(report.disk.set_bytes)) ", " (bytes(report.disk.free_bytes)) " free"

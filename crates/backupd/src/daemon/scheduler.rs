@@ -14,6 +14,7 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::driller::Driller;
 use super::runner::Runner;
 use super::state::{HEARTBEAT, State};
 
@@ -25,6 +26,9 @@ pub struct Scheduler {
     pub state: Arc<State>,
     pub runner: Arc<Runner>,
     pub timetable: Timetable,
+    pub driller: Arc<Driller>,
+    /// When drills are due.
+    pub drills: Timetable,
     pub ended: mpsc::UnboundedReceiver<Ended>,
 }
 
@@ -48,8 +52,13 @@ impl Scheduler {
                 // Its end comes back through `ended`; nobody needs to listen to it here.
                 drop(self.runner.begin(due.reason.name(), Turn::Wait));
             }
+            // After a run rather than beside it, where both are due.
+            if !self.runner.is_busy() && !self.driller.is_busy() && self.drills.due(now).is_some() {
+                self.driller.begin();
+            }
             let next = self.timetable.next();
-            self.state.beat(next);
+            self.state
+                .beat(next, self.drills.next().map(|next| next.at));
             alarm.arm(next, now).await?;
             tokio::select! {
                 _ = beats.tick() => {}
@@ -61,6 +70,9 @@ impl Scheduler {
     }
 
     fn take_note(&mut self, ended: Ended) {
+        if ended == Ended::Well && self.state.service.drills.always {
+            self.driller.begin();
+        }
         if let Some(passed) = self.timetable.finished(ended, clock::now()) {
             warn!(moment = %self.local(passed), "a run was at work at its moment: passed over");
         }

@@ -1,15 +1,16 @@
 //! What the daemon knows: the last survey of the backup directory, the run at work, the next one, and the verdict on it all.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use catalog::drill::DrillVerdict;
 use catalog::schedule::Next;
 use catalog::set::SetId;
-use catalog::verdict::{self, Situation, Verdict, span};
+use catalog::verdict::{self, Drills, Situation, Verdict, span};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::clock;
-use engine::survey::{LastRun, RunResult, Survey, survey};
+use engine::survey::{LastDrill, LastRun, RunResult, Survey, survey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ pub struct State {
     pub live: Live,
     survey: Mutex<Arc<Survey>>,
     next: Mutex<Option<Next>>,
+    next_drill: Mutex<Option<DateTime<Utc>>>,
+    drilling: AtomicBool,
     started: Instant,
     started_at: DateTime<Utc>,
     /// Seconds from `started` to the scheduler's last heartbeat.
@@ -61,6 +64,14 @@ pub struct Report {
     pub last_good: Option<GoodSet>,
     /// When the next run begins.
     pub next_run: Option<NextRun>,
+    /// Whether a drill is at work.
+    pub drilling: bool,
+    /// The drill that ended last.
+    pub last_drill: Option<LastDrill>,
+    /// The last one that did not fail.
+    pub last_proof: Option<LastDrill>,
+    /// When the next drill begins.
+    pub next_drill: Option<DateTime<Utc>>,
     /// Age of the scheduler's heartbeat.
     pub heartbeat_age_seconds: i64,
     /// Sets and room.
@@ -110,6 +121,8 @@ impl State {
             live: Live::default(),
             survey: Mutex::new(Arc::new(first)),
             next: Mutex::new(None),
+            next_drill: Mutex::new(None),
+            drilling: AtomicBool::new(false),
             started: Instant::now(),
             started_at: now,
             heartbeat: AtomicU64::new(0),
@@ -162,10 +175,16 @@ impl State {
     }
 
     /// The scheduler is alive.
-    pub fn beat(&self, next: Option<Next>) {
+    pub fn beat(&self, next: Option<Next>, next_drill: Option<DateTime<Utc>>) {
         *lock(&self.next) = next;
+        *lock(&self.next_drill) = next_drill;
         self.heartbeat
             .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    /// A drill has begun, or ended.
+    pub fn set_drilling(&self, drilling: bool) {
+        self.drilling.store(drilling, Ordering::SeqCst);
     }
 
     /// Everything, as of now.
@@ -188,6 +207,10 @@ impl State {
                 at: next.at,
                 reason: next.reason.name().to_owned(),
             }),
+            drilling: self.drilling.load(Ordering::SeqCst),
+            last_drill: survey.last_drill.clone(),
+            last_proof: survey.last_proof.clone(),
+            next_drill: *lock(&self.next_drill),
             heartbeat_age_seconds: silence.num_seconds(),
             disk: Disk {
                 good_sets: survey.good(),
@@ -226,7 +249,37 @@ impl State {
             silence,
             max_silence: MAX_SILENCE,
             directory_fault: hangs.or_else(|| survey.fault.clone()),
+            drills: self.drills(survey),
         })
+    }
+
+    fn drills(&self, survey: &Survey) -> Drills {
+        let failed = survey
+            .last_drill
+            .as_ref()
+            .filter(|drill| drill.verdict == DrillVerdict::Failed);
+        // Whoever brought drills has time for the first.
+        let since = survey
+            .served_since
+            .get(env!("CARGO_PKG_VERSION"))
+            .copied()
+            .unwrap_or(self.started_at);
+        let proof = survey.last_proof.as_ref().map(|drill| drill.ended_at);
+        Drills {
+            last_failure: failed.map(|drill| {
+                let first = drill
+                    .differences
+                    .first()
+                    .map_or("see its report", String::as_str);
+                match drill.differences.len() {
+                    0 | 1 => format!("{}: {first}", drill.set),
+                    count => format!("{}: {first}, and {} more", drill.set, count - 1),
+                }
+            }),
+            proven: proof.is_some(),
+            proof_or_since: Some(proof.unwrap_or(since)),
+            max_age: self.service.drills.max_age,
+        }
     }
 
     /// The first run begins when backupd first comes here, or at its first moment.

@@ -189,13 +189,11 @@ impl Environment {
     /// Where the storage tree is restored to.
     pub fn storage_root(&self) -> Result<PathBuf, Problems> {
         let mut problems = Problems::default();
-        let path = self.vars.get("SUPABASE_STORAGE_PATH");
-        let root = match path {
-            Some(path) => parse::absolute("SUPABASE_STORAGE_PATH", path, &mut problems),
-            None => {
-                problems.say("SUPABASE_STORAGE_PATH is missing: set it to the storage directory, or restore by --only what you want");
-                None
-            }
+        let root = if let Some(path) = self.vars.get("SUPABASE_STORAGE_PATH") {
+            parse::absolute("SUPABASE_STORAGE_PATH", path, &mut problems)
+        } else {
+            problems.say("SUPABASE_STORAGE_PATH is missing: set it to the storage directory, or restore by --only what you want");
+            None
         };
         problems.unless(root)
     }
@@ -243,6 +241,20 @@ impl Environment {
             }
         }
         targets.ok_or(problems)
+    }
+
+    /// Whether every good run is followed by a drill.
+    pub fn drill_always(&self) -> Result<bool, Problems> {
+        let mut problems = Problems::default();
+        let always = service::drill_always(&self.vars, &mut problems);
+        problems.unless(Some(always))
+    }
+
+    /// Longest time that one step, or a drill, may take.
+    pub fn step_timeout(&self) -> Result<Option<std::time::Duration>, Problems> {
+        let mut problems = Problems::default();
+        let timeout = parse::step_timeout(&self.vars, &mut problems);
+        problems.unless(Some(timeout))
     }
 
     /// A server for drills, where one is named.

@@ -66,6 +66,9 @@ pub struct Service {
     pub backup_catch_up: Option<String>,
     pub backup_retries: Option<String>,
     pub backup_max_age_hours: Option<String>,
+    pub backup_drill: Option<String>,
+    pub backup_drill_schedule: Option<String>,
+    pub backup_max_drill_age_days: Option<String>,
     pub backup_http_addr: Option<String>,
     pub backup_control_socket: Option<String>,
 }

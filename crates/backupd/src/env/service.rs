@@ -9,10 +9,17 @@ use catalog::schedule::Schedule;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use engine::Config;
+use postgres::dsn::Dsn;
 
-use super::{Problems, parse, raw};
+use super::{Problems, parse, raw, sources};
 
 const DEFAULT_SCHEDULE: &str = "0 2 * * *";
+/// Sunday night, an hour after the run.
+const DEFAULT_DRILL_SCHEDULE: &str = "0 3 * * 0";
+/// A week, and a day for the drill itself.
+const DEFAULT_MAX_DRILL_AGE_DAYS: u32 = 8;
+/// Ten years.
+const MOST_MAX_DRILL_AGE_DAYS: u32 = 3_650;
 const DEFAULT_RETRIES: u32 = 2;
 /// More tries than this are no retries but a schedule.
 const MOST_RETRIES: u32 = 20;
@@ -38,10 +45,25 @@ pub struct Service {
     pub retries: u32,
     /// From which age on the newest good set is too old.
     pub max_age: TimeDelta,
+    /// Drills.
+    pub drills: Drills,
     /// Where the status server listens.
     pub http_addr: SocketAddr,
     /// Where the control socket is.
     pub control_socket: PathBuf,
+}
+
+/// When drills are made, where, and how old a proof may be.
+#[derive(Debug)]
+pub struct Drills {
+    /// When they are due; none with `BACKUP_DRILL_SCHEDULE=off`.
+    pub schedule: Option<Schedule>,
+    /// Whether every good run is followed by one (`BACKUP_DRILL=always`).
+    pub always: bool,
+    /// A server for them; without, a private one is made.
+    pub url: Option<Dsn>,
+    /// A proof older than this is too old; none where no drills are made by themselves and no age is set.
+    pub max_age: Option<TimeDelta>,
 }
 
 pub(super) fn read(
@@ -52,7 +74,9 @@ pub(super) fn read(
 ) -> Option<Service> {
     let raw: raw::Service = raw::read(vars);
     let zone = zone(raw.backup_timezone.as_deref(), problems);
-    let schedule = schedule(raw.backup_schedule.as_deref(), zone, now, problems);
+    let drills = drills(&raw, vars, zone, now, problems);
+    let value = raw.backup_schedule.as_deref().unwrap_or(DEFAULT_SCHEDULE);
+    let schedule = schedule("BACKUP_SCHEDULE", value, zone, now, problems);
     let jitter = raw
         .backup_jitter
         .filter(|value| value.trim() != "0")
@@ -88,6 +112,7 @@ pub(super) fn read(
         catch_up: catch_up?,
         retries,
         max_age: TimeDelta::hours(i64::from(hours)),
+        drills,
         http_addr: http_addr?,
         control_socket: control_socket?,
     })
@@ -145,13 +170,58 @@ fn zone(value: Option<&str>, problems: &mut Problems) -> Tz {
     })
 }
 
+fn drills(
+    raw: &raw::Service,
+    vars: &BTreeMap<String, String>,
+    zone: Tz,
+    now: DateTime<Utc>,
+    problems: &mut Problems,
+) -> Drills {
+    const AGE: &str = "BACKUP_MAX_DRILL_AGE_DAYS";
+    let value = raw
+        .backup_drill_schedule
+        .as_deref()
+        .unwrap_or(DEFAULT_DRILL_SCHEDULE);
+    let schedule = schedule("BACKUP_DRILL_SCHEDULE", value, zone, now, problems);
+    let always = drill_always(vars, problems);
+    let age = raw.backup_max_drill_age_days.as_deref();
+    let days = parse::number(
+        AGE,
+        age,
+        DEFAULT_MAX_DRILL_AGE_DAYS,
+        (1, MOST_MAX_DRILL_AGE_DAYS),
+        problems,
+    );
+    let expected = age.is_some() || always || schedule.is_some();
+    Drills {
+        schedule,
+        always,
+        url: sources::drill_url(vars, problems),
+        max_age: expected.then(|| TimeDelta::days(i64::from(days))),
+    }
+}
+
+/// Whether every good run is followed by a drill.
+pub(super) fn drill_always(vars: &BTreeMap<String, String>, problems: &mut Problems) -> bool {
+    let raw: raw::Service = raw::read(vars);
+    let choices = [("scheduled", false), ("always", true)];
+    parse::choice(
+        "BACKUP_DRILL",
+        raw.backup_drill.as_deref(),
+        &choices,
+        problems,
+    )
+    .unwrap_or(false)
+}
+
 fn schedule(
-    value: Option<&str>,
+    name: &str,
+    value: &str,
     zone: Tz,
     now: DateTime<Utc>,
     problems: &mut Problems,
 ) -> Option<Schedule> {
-    let value = value.unwrap_or(DEFAULT_SCHEDULE).trim();
+    let value = value.trim();
     if value.eq_ignore_ascii_case("off") {
         return None;
     }
@@ -159,7 +229,7 @@ fn schedule(
         Ok(schedule) => Some(schedule),
         Err(error) => {
             problems.say(format!(
-                "BACKUP_SCHEDULE={value}: {error}; or off, for runs by `backupd trigger` alone"
+                "{name}={value}: {error}; or off, for none by itself"
             ));
             None
         }

@@ -35,6 +35,7 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
         raw_bytes: 5,
         sha256: String::new(),
         tables: None,
+        census: None,
         tree: None,
         passwords_included: None,
     });

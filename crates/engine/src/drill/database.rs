@@ -154,13 +154,7 @@ impl Drill<'_> {
             .names("SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'")
             .await?;
         let after = self
-            .load(
-                admin,
-                &server,
-                from_rows_on(there.into_iter().collect()),
-                observer,
-                cancel,
-            )
+            .load(admin, &server, from_rows_on(&there), observer, cancel)
             .await?;
         found.complaints.extend(before.into_iter().chain(after));
         observer.on(&Event::StepStarted {
@@ -205,7 +199,7 @@ impl Drill<'_> {
         let file = self.request.entry.path.join(&artifact.file);
         let meter = Arc::new(Meter::default());
         let plain = artifact.format == DumpFormat::Plain.name();
-        let loading = load(
+        let loading = Box::pin(load(
             LoadRequest {
                 tools: self.request.tools,
                 dsn: server.dsn(),
@@ -224,7 +218,7 @@ impl Drill<'_> {
                 meter: meter.clone(),
             },
             cancel,
-        );
+        ));
         let step = format!("drill {} load", artifact.label);
         let expected = plain.then_some(artifact.raw_bytes);
         let loaded = tell_while(loading, observer, &step, &meter, expected).await?;
@@ -436,7 +430,7 @@ fn before_rows(absent: BTreeSet<String>) -> Wanted {
 }
 
 /// From the first rows on, without those of tables that are not there: what stands for rows would be taken for statements.
-fn from_rows_on(there: BTreeSet<String>) -> Wanted {
+fn from_rows_on(there: &[String]) -> Wanted {
     let there: BTreeSet<String> = there.iter().map(|name| name.replace('\n', " ")).collect();
     let mut rows = false;
     Box::new(move |heading: &Heading| {

@@ -67,10 +67,11 @@ pub(super) fn find_layout(root: &Path, prefix: Option<&str>, objects: &[Object])
             best = Some((hits, layout));
         }
     }
-    best.map(|(_, layout)| layout).unwrap_or(Layout {
+    let stock = || Layout {
         prefix: String::new(),
         versioned: true,
-    })
+    };
+    best.map_or_else(stock, |(_, layout)| layout)
 }
 
 /// Directories below the root by which it could be, the deepest first: where nothing is found, a stock stack's is the likeliest.

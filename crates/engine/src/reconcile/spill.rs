@@ -11,7 +11,7 @@ use stream::tar::Listed;
 use tempfile::TempDir;
 
 /// A million objects make partitions of some 16,000, a few megabytes each.
-const PARTITIONS: usize = 64;
+pub const PARTITIONS: usize = 64;
 /// Bytes written to a partition at once: 128 such buffers are a megabyte.
 const BUFFER_BYTES: usize = 8 * 1024;
 /// Longest field that is read back: names have 1,024 bytes, a path of the file system 4,096.
@@ -87,10 +87,6 @@ impl Spill {
 }
 
 impl Partitions {
-    pub fn count(&self) -> usize {
-        PARTITIONS
-    }
-
     pub fn objects(&self, number: usize) -> io::Result<Vec<(Vec<u8>, Object)>> {
         let mut from = self.open("objects", number)?;
         let mut objects = Vec::new();

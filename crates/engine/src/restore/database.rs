@@ -34,6 +34,10 @@ const NAMED: usize = 10;
 pub(crate) const PG_CRON: (&str, &str) = ("pg_cron", "cron");
 
 /// What to restore where.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own, none a state"
+)]
 pub struct DatabaseRequest<'a> {
     /// The set.
     pub entry: &'a Entry,
@@ -336,7 +340,7 @@ pub async fn restore_database(
     let stage = |name: &str| {
         observer.on(&Event::StepStarted {
             step: format!("{} {name}", request.label),
-        })
+        });
     };
     stage("check");
     let prepared = Prepared::find(request).await?;
@@ -512,7 +516,7 @@ async fn load_and_compare(
     let stage = |name: &str| {
         observer.on(&Event::StepStarted {
             step: format!("{} {name}", request.label),
-        })
+        });
     };
     let dsn = prepared.admin.server.dsn().to_database(request.name);
     let cron_here = cron_lives_in(&prepared.admin.server, request.name)
@@ -532,7 +536,14 @@ async fn load_and_compare(
         .map_err(during("the new database cannot be reached"))?
         .patient();
     if let Some(table) = table {
-        load_one(prepared, &dsn, only_schema(cron_here), observer, cancel).await?;
+        load_one(
+            prepared,
+            &dsn,
+            Some(only_schema(cron_here)),
+            observer,
+            cancel,
+        )
+        .await?;
         let pairs = with_partitions(&server, &table.table)
             .await
             .map_err(during("the table could not be found"))?;
@@ -639,7 +650,7 @@ async fn load_one(
     let artifact = prepared.artifact;
     let meter = Arc::new(Meter::default());
     let file = prepared.path(artifact);
-    let loading = load(
+    let loading = Box::pin(load(
         LoadRequest {
             tools: request.tools,
             dsn,
@@ -658,7 +669,7 @@ async fn load_one(
             meter: meter.clone(),
         },
         cancel,
-    );
+    ));
     let step = format!("{} load", request.label);
     let expected = (artifact.format == DumpFormat::Plain.name()).then_some(artifact.raw_bytes);
     let loaded = tell_while(loading, observer, &step, &meter, expected).await;
@@ -676,7 +687,7 @@ pub(crate) async fn cron_lives_in(server: &Server, name: &str) -> Result<bool, S
 }
 
 /// Everything but rows and what rests on them.
-fn only_schema(cron_here: bool) -> Option<Wanted> {
+fn only_schema(cron_here: bool) -> Wanted {
     // Comments may be about any of them.
     const RESTS_ON_ROWS: [&str; 7] = [
         "CONSTRAINT",
@@ -687,12 +698,12 @@ fn only_schema(cron_here: bool) -> Option<Wanted> {
         "EVENT TRIGGER",
         "COMMENT",
     ];
-    Some(Box::new(move |heading: &Heading| {
+    Box::new(move |heading: &Heading| {
         let kind = heading.kind.as_str();
         let acts = kind.starts_with("PUBLICATION") || kind == "SUBSCRIPTION";
         let of_cron = !cron_here && heading.is_of_extension(PG_CRON.0, PG_CRON.1);
         !heading.is_data() && !acts && !of_cron && !RESTS_ON_ROWS.contains(&kind)
-    }))
+    })
 }
 
 /// The rows of these tables, and their keys.

@@ -268,7 +268,7 @@ fn undo_beside(root: &Path, parent: &Path, done: &mut Vec<String>) -> io::Result
         let is_new = fs::metadata(&path).map(|meta| meta.ino()).ok() == inode;
         if root.symlink_metadata().is_err() {
             // Without an exchange the root has no name for a moment.
-            let before = newest_before(parent, &name, &set)?;
+            let before = newest_before(parent, &name, &set);
             durable::rename(before.as_deref().unwrap_or(&path), root)?;
         } else if !is_new && !durable::exchange(root, &path)? {
             continue;
@@ -350,10 +350,10 @@ fn free_name(dir: &Path, name: &str, set: &str) -> io::Result<PathBuf> {
         })
 }
 
-fn newest_before(dir: &Path, name: &str, set: &str) -> io::Result<Option<PathBuf>> {
-    Ok(kept_names(dir, name, set)
+fn newest_before(dir: &Path, name: &str, set: &str) -> Option<PathBuf> {
+    kept_names(dir, name, set)
         .take_while(|path| path.symlink_metadata().is_ok())
-        .last())
+        .last()
 }
 
 fn file_name(path: &Path) -> String {

@@ -125,7 +125,7 @@ pub async fn load(
         }
         done
     };
-    let feed = async {
+    let feeder = async {
         match request.format {
             DumpFormat::Plain => {
                 let (file, compression) = (request.file.to_owned(), request.compression);
@@ -152,7 +152,7 @@ pub async fn load(
             }
         }
     };
-    let (loaded, fed) = tokio::join!(loading, feed);
+    let (loaded, fed) = tokio::join!(loading, feeder);
     // psql's complaint is the cause of a broken pipe.
     let output = loaded?;
     Ok(Loaded {

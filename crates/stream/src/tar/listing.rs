@@ -5,7 +5,7 @@ use std::path::Path;
 use md5::{Digest, Md5};
 
 /// Zeros hashed at once for a hole.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// One file of an archive.
 #[derive(Debug, Clone, Copy)]

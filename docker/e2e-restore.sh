@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# From one major version of PostgreSQL to another, by the image: a set of a server is restored into it again, and into a newer one, and
+# everything that pg_dump tells of the database is the same. Everything it starts goes when it ends.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/needs.sh
+docker info >/dev/null 2>&1 || { echo "please install and start Docker first: no Docker Engine answers" >&2; exit 1; }
+bash docker/base-images.sh trixie bookworm
+docker image inspect backupd:local >/dev/null 2>&1 || bash docker/build.sh
+
+password='sample p@ss/w0rd#1%' encoded='sample%20p%40ss%2Fw0rd%231%25' network=backupd-restore-$$
+say() { printf '\n== %s\n' "$*"; }
+fail() { printf '\nE2E FAILED: %s\n' "$*" >&2; exit 1; }
+cleanup() {
+  status=$?
+  trap - EXIT
+  set +e
+  docker ps -aq --filter "label=$network" | xargs -r docker rm -fv >/dev/null 2>&1
+  docker volume rm "$network" >/dev/null 2>&1
+  docker network rm "$network" >/dev/null 2>&1
+  exit "$status"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+docker network create "$network" >/dev/null
+docker volume create "$network" >/dev/null
+
+# server NAME MAJOR SUITE SAMPLES: a database server of the network, loaded.
+server() {
+  docker build -q --build-arg "SUITE=$3" --build-arg "PG_MAJOR=$2" -f docker/db/Dockerfile -t "backupd-db:$2" . >/dev/null 2>&1 ||
+    fail "the stand-in database of version $2 was not built"
+  docker run -d --label "$network" --network "$network" --name "$network-$1" --network-alias "$1" -e "LOAD=$4" \
+    -e "POSTGRES_PASSWORD=$password" -e KC_PASSWORD=x "backupd-db:$2" \
+    -c shared_preload_libraries=pg_cron -c cron.database_name=postgres >/dev/null
+  until [ "$(docker inspect -f '{{.State.Health.Status}}' "$network-$1")" = healthy ]; do
+    [ "$(docker inspect -f '{{.State.Running}}' "$network-$1")" = true ] || { docker logs "$network-$1"; fail "server $1 ended"; }
+    sleep 0.5
+  done
+}
+# sql SERVER STATEMENTS
+sql() { docker exec -e "PGPASSWORD=$password" "$network-$1" psql -h 127.0.0.1 -XqAt -v ON_ERROR_STOP=1 -c "$2"; }
+# told SERVER: all of its database, by the same pg_dump, without what differs between two dumps and two servers.
+told() {
+  docker run --rm --label "$network" --network "$network" --entrypoint pg_dump -e "PGPASSWORD=$password" backupd:local \
+    -h "$1" -U supabase_admin --create postgres | grep -vE '^\\(un)?restrict |^-- Dumped (from|by)'
+}
+# backupd SERVER ARGUMENTS...
+backupd() {
+  local name=$1
+  shift
+  docker run --rm --label "$network" --network "$network" -v "$network:/backups" -e BACKUP_SOURCES=supabase -e BACKUP_LOG=warn \
+    -e BACKUP_DUMP_FORMAT="${format:-plain}" -e "DATABASE_URL=postgres://supabase_admin:$encoded@$name:5432/postgres" backupd:local "$@"
+}
+
+server old 15 bookworm supabase
+server new 17 trixie ''
+server newest 17 trixie supabase
+for name in old newest; do
+  sql "$name" "CREATE EXTENSION pg_cron; SELECT cron.schedule('nightly', '0 3 * * *', 'VACUUM')" >/dev/null
+done
+for format in plain custom; do
+  for name in old newest; do
+    say "$name ($(sql "$name" 'SHOW server_version')), $format: into itself"
+    backupd "$name" run | tail -n 1
+    told "$name" >"/tmp/$network.before"
+    sql "$name" 'DROP SCHEMA auth CASCADE; DROP TABLE public.posts CASCADE; ALTER DATABASE postgres RESET ALL'
+    backupd "$name" restore --yes --drop-old --jobs 2
+    told "$name" | diff "/tmp/$network.before" - | head -n 20 >"/tmp/$network.diff"
+    [ ! -s "/tmp/$network.diff" ] || { cat "/tmp/$network.diff"; fail "$name is another after its restore"; }
+    [ "$(sql "$name" 'SELECT count(*) FROM cron.job')" = 1 ] || fail "pg_cron's job is not back"
+    say "$name, $format: the drill, by the image's own server"
+    backupd "$name" verify --drill | tail -n 3
+    say "$name, $format: into a new server of version 17"
+    backupd new restore --yes --roles --drop-old
+    told new | diff "/tmp/$network.before" - | head -n 20 >"/tmp/$network.diff"
+    [ ! -s "/tmp/$network.diff" ] || { cat "/tmp/$network.diff"; fail "the new server has another database than $name"; }
+    sleep 1
+  done
+done
+rm -f "/tmp/$network".*
+say "all versions hold"
