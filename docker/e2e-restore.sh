@@ -57,7 +57,7 @@ server old 15 bookworm supabase
 server new 17 trixie ''
 server newest 17 trixie supabase
 for name in old newest; do
-  sql "$name" "CREATE EXTENSION pg_cron; SELECT cron.schedule('nightly', '0 3 * * *', 'VACUUM')" >/dev/null
+  sql "$name" "CREATE EXTENSION pg_cron WITH SCHEMA pg_catalog; SELECT cron.schedule('nightly', '0 3 * * *', 'VACUUM')" >/dev/null
 done
 for format in plain custom; do
   for name in old newest; do

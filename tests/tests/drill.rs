@@ -26,7 +26,7 @@ fn drill(stack: &Stack) -> Outcome {
 fn assert_swept(stack: &Stack) {
     let private = names(&stack.backups.join(".backupd"));
     assert!(!private.contains(&"scratch".to_owned()), "{private:?}");
-    let servers = std::process::Command::new("pgrep")
+    let servers = tests::host::command("pgrep")
         .args(["-f", &format!("{}/.backupd", stack.backups.display())])
         .output()
         .unwrap();
@@ -161,7 +161,7 @@ fn a_killed_drill_leaves_nothing_for_the_next() {
     assert_eq!(busy.code, Some(3), "{busy}");
     running.signal(Signal::KILL);
     drop(running);
-    assert!(scratch.exists());
+    assert!(stack.backups.join(".backupd/scratch").exists());
     stack.backupd(["verify", "--drill"]).succeed();
     assert_swept(&stack);
 
@@ -360,10 +360,10 @@ fn each_fault_in_the_archive_is_found() {
         .unwrap();
     let name = format!("{}/{}", object.bucket, object.name);
     let truncate = |tree: &std::path::Path| {
-        fs::write(tree.join(object.path()), &object.content()[1..]).unwrap()
+        fs::write(tree.join(object.path()), &object.content()[1..]).unwrap();
     };
     let alter = |tree: &std::path::Path| {
-        fs::write(tree.join(object.path()), vec![b'x'; object.bytes]).unwrap()
+        fs::write(tree.join(object.path()), vec![b'x'; object.bytes]).unwrap();
     };
     let remove = |tree: &std::path::Path| fs::remove_file(tree.join(object.path())).unwrap();
     let changes: [(&dyn Fn(&std::path::Path), &str); 3] = [
