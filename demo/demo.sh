@@ -37,7 +37,7 @@ settings=(
   SUPABASE_STORAGE_PATH="$work/storage"
   BACKUP_DIR="$work/backups"
 )
-for arguments in check run list "verify latest"; do
+for arguments in check run list "verify latest" "verify --drill latest"; do
   say "backupd $arguments"
   # shellcheck disable=SC2086 # arguments are words
   env -i "${settings[@]}" "$backupd" $arguments || fail "backupd $arguments: exit code $?"

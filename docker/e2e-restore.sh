@@ -66,15 +66,17 @@ for format in plain custom; do
     told "$name" >"/tmp/$network.before"
     sql "$name" 'DROP SCHEMA auth CASCADE; DROP TABLE public.posts CASCADE; ALTER DATABASE postgres RESET ALL'
     backupd "$name" restore --yes --drop-old --jobs 2
-    told "$name" | diff "/tmp/$network.before" - | head -n 20 >"/tmp/$network.diff"
-    [ ! -s "/tmp/$network.diff" ] || { cat "/tmp/$network.diff"; fail "$name is another after its restore"; }
+    told "$name" | diff "/tmp/$network.before" - >"/tmp/$network.diff" || true
+    [ ! -s "/tmp/$network.diff" ] || { head -n 20 "/tmp/$network.diff"; fail "$name is another after its restore"; }
     [ "$(sql "$name" 'SELECT count(*) FROM cron.job')" = 1 ] || fail "pg_cron's job is not back"
     say "$name, $format: the drill, by the image's own server"
     backupd "$name" verify --drill | tail -n 3
     say "$name, $format: into a new server of version 17"
     backupd new restore --yes --roles --drop-old
-    told new | diff "/tmp/$network.before" - | head -n 20 >"/tmp/$network.diff"
-    [ ! -s "/tmp/$network.diff" ] || { cat "/tmp/$network.diff"; fail "the new server has another database than $name"; }
+    # Before 16 a view's columns are written with their table's name.
+    views() { sed -E 's/\<(events|posts)\.(kind|id|title|created_at)\>/\2/g' "$@"; }
+    told new | views | diff <(views "/tmp/$network.before") - >"/tmp/$network.diff" || true
+    [ ! -s "/tmp/$network.diff" ] || { head -n 20 "/tmp/$network.diff"; fail "the new server has another database than $name"; }
     sleep 1
   done
 done

@@ -349,6 +349,8 @@ fn repack(stack: &Stack, change: impl FnOnce(&std::path::Path)) {
     set::reseal(&set);
 }
 
+type Change<'a> = &'a dyn Fn(&std::path::Path);
+
 #[test]
 fn each_fault_in_the_archive_is_found() {
     let stack = drilled();
@@ -366,7 +368,7 @@ fn each_fault_in_the_archive_is_found() {
         fs::write(tree.join(object.path()), vec![b'x'; object.bytes]).unwrap();
     };
     let remove = |tree: &std::path::Path| fs::remove_file(tree.join(object.path())).unwrap();
-    let changes: [(&dyn Fn(&std::path::Path), &str); 3] = [
+    let changes: [(Change, &str); 3] = [
         (&truncate, "has a file of another size"),
         (&alter, "has a file of another content"),
         (&remove, "has no file"),

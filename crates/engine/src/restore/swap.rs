@@ -57,6 +57,19 @@ enum Place {
     Inside,
 }
 
+/// Whether a tree could be swapped: asked before anything else is restored. Changes nothing.
+pub fn check_swap(request: &TreeRequest<'_>) -> Result<(), RestoreError> {
+    let root = request.to;
+    let artifact = tree::find(request.entry, request.label)?;
+    if root.symlink_metadata().is_err() {
+        return tree::check_target(request, artifact);
+    }
+    match place(root) {
+        Place::Beside { parent } => check_room(request, artifact, &parent),
+        Place::Inside => check_room(request, artifact, root),
+    }
+}
+
 /// Restores a tree in the place of `request.to`.
 pub async fn swap_tree(
     request: TreeRequest<'_>,

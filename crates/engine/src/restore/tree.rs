@@ -197,7 +197,10 @@ pub(super) fn find<'a>(entry: &'a Entry, label: &str) -> Result<&'a Artifact, Re
 }
 
 /// The target is free, its parent is there, takes attributes, and has room.
-fn check_target(request: &TreeRequest<'_>, artifact: &Artifact) -> Result<(), RestoreError> {
+pub(super) fn check_target(
+    request: &TreeRequest<'_>,
+    artifact: &Artifact,
+) -> Result<(), RestoreError> {
     let to = request.to;
     let fault = |fault: String| {
         Err(RestoreError::Target {

@@ -46,6 +46,12 @@ pub async fn execute(
     } else {
         lock(environment)?
     };
+    let in_place = root.zip(chosen.trees.first());
+    if let Some((root, label)) = &in_place
+        && let Err(exit) = tree::prepare(asked, &entry, label, root, signals)?
+    {
+        return Ok(exit);
+    }
     if !chosen.databases.is_empty() {
         let done =
             database::execute(asked, &entry, &chosen.databases, environment, signals).await?;
@@ -53,7 +59,9 @@ pub async fn execute(
             return Ok(done);
         }
     }
-    if let (Some(root), [label]) = (root, chosen.trees.as_slice()) {
+    if let Some((root, label)) = in_place
+        && !asked.dry_run
+    {
         return tree::in_place(asked, &entry, label, &root, environment, signals).await;
     }
     Ok(Exit::Done)

@@ -7,7 +7,7 @@ use std::time::Instant;
 use catalog::catalog::Entry;
 use catalog::history::Happening;
 use engine::restore::object::restore_object;
-use engine::restore::swap::{swap_tree, undo_swap};
+use engine::restore::swap::{check_swap, swap_tree, undo_swap};
 use engine::restore::tree::{RestoreError, Restored, TreeRequest, restore_tree};
 use stream::artifact::Meter;
 use stream::tar::OutsideLinks;
@@ -57,19 +57,21 @@ pub async fn apart(
     }
 }
 
-/// The tree in the place of `root`, or one object of it.
-pub async fn in_place(
+/// Before anything is restored: the tree can be swapped, and a person agrees. A plan is only told.
+pub fn prepare(
     asked: &Restore,
     entry: &Entry,
     label: &str,
     root: &Path,
-    environment: &Environment,
     signals: &Signals,
-) -> Result<Exit, Refusal> {
+) -> Result<Result<(), Exit>, Refusal> {
     let plan = plan(asked, entry, label, root);
     if asked.dry_run {
         print_text(&plan)?;
-        return Ok(Exit::Done);
+        return Ok(Ok(()));
+    }
+    if let Err(error) = check_swap(&request(asked, entry, label, root)) {
+        return Ok(Err(failed(&error, signals)));
     }
     if !asked.yes && asked.object.is_none() {
         let name = root
@@ -79,6 +81,18 @@ pub async fn in_place(
             .into_owned();
         ask::for_name(&plan, &name)?;
     }
+    Ok(Ok(()))
+}
+
+/// The tree in the place of `root`, or one object of it.
+pub async fn in_place(
+    asked: &Restore,
+    entry: &Entry,
+    label: &str,
+    root: &Path,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
     let request = request(asked, entry, label, root);
     if let Some(object) = &asked.object {
         let done = restore_object(request, object, false, &signals.token).await;
