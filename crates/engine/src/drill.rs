@@ -65,7 +65,7 @@ pub enum DrillError {
     Scratch(#[from] ScratchError),
     /// A server that was named.
     #[error("BACKUP_DRILL_URL: {0}")]
-    Url(postgres::restore::place::RestoreError),
+    Url(postgres::restore::RestoreError),
     /// Of the backup directory.
     #[error("{}: {source}", path.display())]
     Io {

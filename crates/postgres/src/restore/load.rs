@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stream::artifact::{Compression, Meter};
-use stream::child::{ChildError, Output, Program};
+use stream::child::{Output, Program};
 use stream::read::ArtifactReader;
 use tokio_util::sync::CancellationToken;
 
 use super::entries::{Entries, Wanted};
-use super::place::RestoreError;
+use super::error::RestoreError;
 use crate::dsn::Dsn;
 use crate::dump::DumpFormat;
 use crate::roles::database_argument;
@@ -221,13 +221,4 @@ fn errors(output: &Output) -> Vec<String> {
         Some(words.trim().to_owned())
     });
     lines.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-impl From<ChildError> for RestoreError {
-    fn from(error: ChildError) -> Self {
-        match error {
-            ChildError::Cancelled { .. } => Self::Interrupted,
-            error => Self::Load(error),
-        }
-    }
 }

@@ -1,14 +1,19 @@
 //! Puts a dump back: what an archive holds, which of a dump's entries are loaded, how roles come back, and how a database is moved
 //! aside for the one that is restored in its place.
 
+pub mod admin;
 mod archive;
 pub mod compare;
 pub mod entries;
+mod error;
 pub mod load;
+mod names;
 pub mod place;
 pub mod roles;
 mod statements;
 mod strangers;
 
 pub use archive::{custom_inventory, custom_list};
+pub use error::RestoreError;
+pub use names::{application, drop_statement};
 pub use strangers::Stranger;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use super::error::RestoreError;
 use super::load::OnError;
-use super::place::RestoreError;
 use super::statements::{Statement, Word};
 use crate::server::{Server, ident};
 

@@ -9,7 +9,7 @@ use engine::restore::database::{
     DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, plan, restore_database,
     undo as put_back,
 };
-use postgres::restore::place::application;
+use postgres::restore::application;
 use postgres::tools::Tools;
 
 use super::{ask, remember};

@@ -1,0 +1,315 @@
+//! A superuser's connection beside the database that is restored: looks at databases and sessions, exchanges names, and puts right what a
+//! killed restore left.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::error::RestoreError;
+use super::names::{application, cut, drop_statement, fresh_name, is_fresh_name, like};
+use super::strangers::{self, Stranger};
+use crate::dsn::Dsn;
+use crate::server::{Server, ServerError, ident, literal};
+
+/// The setting that a database carries while it is being restored.
+pub const MARK: &str = "backupd.restoring";
+/// The database that lies aside for it.
+pub(super) const MARK_ASIDE: &str = "backupd.aside";
+/// The name that it is to have.
+pub(super) const MARK_NAME: &str = "backupd.name";
+/// Databases from which another can be renamed: there is one besides any that is restored.
+const MAINTENANCE: [&str; 2] = ["template1", "postgres"];
+/// Ended sessions are gone within moments; a rename waits five seconds for them by itself.
+const RENAME_WITHIN: Duration = Duration::from_secs(30);
+const RETRY_EVERY: Duration = Duration::from_millis(200);
+/// The server starts a worker again after a second, and after its crash after a few.
+const WORKERS_WITHIN: Duration = Duration::from_secs(8);
+
+/// A database as it is.
+#[derive(Debug, Clone)]
+pub struct Present {
+    /// Its owner.
+    pub owner: String,
+    /// On the server's disk.
+    pub bytes: u64,
+    pub(super) encoding: String,
+    pub(super) collate: String,
+    pub(super) ctype: String,
+    pub(super) open: bool,
+    /// What it is being restored from, if it is.
+    pub mark: Option<String>,
+    aside: Option<String>,
+    for_name: Option<String>,
+}
+
+/// A connection that may do it, to another database than the one that is restored.
+pub struct Admin {
+    /// The connection.
+    pub server: Server,
+    /// The server's major version.
+    pub major: u32,
+}
+
+impl Admin {
+    /// Connects to the server of `dsn` beside the database `name`. The role must be superuser.
+    pub async fn connect(dsn: &Dsn, name: &str) -> Result<Self, RestoreError> {
+        let mut lost = None;
+        for database in MAINTENANCE.iter().filter(|database| **database != name) {
+            match Server::connect(&dsn.to_database(database)).await {
+                Ok(server) => {
+                    let admin = Self {
+                        major: u32::try_from(server.number("SELECT pg_catalog.current_setting('server_version_num')::int / 10000").await?).unwrap_or_default(),
+                        server: server.patient(),
+                    };
+                    admin.may_restore(name).await?;
+                    return Ok(admin);
+                }
+                Err(error) => lost = lost.or(Some(error)),
+            }
+        }
+        Err(lost.map_or(RestoreError::Interrupted, RestoreError::Server))
+    }
+
+    async fn may_restore(&self, name: &str) -> Result<(), RestoreError> {
+        let superuser =
+            "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = current_user AND rolsuper";
+        if self.server.number(superuser).await? == 1 {
+            return Ok(());
+        }
+        let able = self
+            .server
+            .names("SELECT rolname FROM pg_catalog.pg_roles WHERE rolsuper AND rolcanlogin ORDER BY rolname LIMIT 5")
+            .await?;
+        Err(RestoreError::NotAllowed {
+            user: self.server.dsn().user.clone(),
+            name: name.to_owned(),
+            able: match able.as_slice() {
+                [] => "connect as one (BACKUP_RESTORE_URLS)".to_owned(),
+                names => format!("connect as {} (BACKUP_RESTORE_URLS)", names.join(" or ")),
+            },
+        })
+    }
+
+    /// Looks at a database; none where there is none.
+    pub async fn look(&self, name: &str) -> Result<Option<Present>, ServerError> {
+        let mut all = self
+            .databases(&format!("d.datname = {}", literal(name)))
+            .await?;
+        Ok(all.remove(name))
+    }
+
+    async fn databases(&self, condition: &str) -> Result<BTreeMap<String, Present>, ServerError> {
+        let mark = |name: &str| {
+            format!("(SELECT pg_catalog.max(pg_catalog.substr(c, {})) FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
+                WHERE s.setdatabase = d.oid AND s.setrole = 0 AND pg_catalog.starts_with(c, {}))", name.len() + 2, literal(&format!("{name}=")))
+        };
+        let query = format!(
+            "SELECT d.datname, pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_database_size(d.oid),
+               pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datallowconn, {}, {}, {}
+             FROM pg_catalog.pg_database d WHERE {condition}",
+            mark(MARK),
+            mark(MARK_ASIDE),
+            mark(MARK_NAME)
+        );
+        let rows = self.server.rows(&query).await?;
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let text = |at: usize| row.get(at).unwrap_or_default().to_owned();
+                let optional = |at: usize| row.get(at).map(str::to_owned);
+                let present = Present {
+                    owner: text(1),
+                    bytes: text(2).parse().unwrap_or_default(),
+                    encoding: text(3),
+                    collate: text(4),
+                    ctype: text(5),
+                    open: text(6) == "t",
+                    mark: optional(7),
+                    aside: optional(8),
+                    for_name: optional(9),
+                };
+                (text(0), present)
+            })
+            .collect())
+    }
+
+    /// The sessions in a database, each kind in words; the clients' apart from the server's own workers.
+    pub async fn sessions(&self, name: &str) -> Result<Sessions, ServerError> {
+        let mut sessions = Sessions::default();
+        for (stranger, count) in strangers::look(&self.server, name).await? {
+            let list = if stranger.client {
+                &mut sessions.clients
+            } else {
+                &mut sessions.workers
+            };
+            list.push(many(&stranger, count));
+        }
+        Ok(sessions)
+    }
+
+    /// Puts back what restores that were killed left of the database `name`, and says what was done.
+    pub async fn undo(&self, name: &str) -> Result<Vec<String>, RestoreError> {
+        let mut done = Vec::new();
+        self.end_orphans(name).await?;
+        let beginning = cut(name, "_restoring_00000000T000000Z");
+        let of_name = format!(
+            "d.datname = {} OR pg_catalog.starts_with(d.datname, {})",
+            literal(name),
+            literal(&format!("{beginning}_restoring_"))
+        );
+        for (found, present) in self.databases(&of_name).await? {
+            let Some(set) = present
+                .mark
+                .clone()
+                .or_else(|| is_fresh_name(&found).then(String::new))
+            else {
+                continue;
+            };
+            if found == name {
+                if let Some(aside) = &present.aside {
+                    let fresh = fresh_name(name, &set);
+                    self.exchange(name, &fresh, aside).await?;
+                    self.drop(&fresh).await?;
+                    done.push(format!("{name} is the database again that it was before the restore from {set} was cut off"));
+                } else {
+                    self.drop(name).await?;
+                    done.push(format!("{name} was not there before the restore from {set} was cut off, and is gone"));
+                }
+                continue;
+            }
+            if present
+                .for_name
+                .as_deref()
+                .is_none_or(|other| other == name)
+            {
+                self.drop(&found).await?;
+                // It may have been closed to be renamed.
+                if self.look(name).await?.is_some_and(|present| !present.open) {
+                    self.allow_connections(name, true).await?;
+                }
+                done.push(format!("{name} was not touched yet by the restore that was cut off; {found}, which it had begun, is gone"));
+            }
+        }
+        Ok(done)
+    }
+
+    /// Drops the databases of this beginning that drills which were killed left.
+    pub async fn sweep(&self, prefix: &str) -> Result<(), ServerError> {
+        let condition = format!("pg_catalog.starts_with(d.datname, {})", literal(prefix));
+        for (name, present) in self.databases(&condition).await? {
+            if present.mark.is_some() {
+                self.drop(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn allow_connections(
+        &self,
+        name: &str,
+        allowed: bool,
+    ) -> Result<(), ServerError> {
+        self.server
+            .execute(&format!(
+                "ALTER DATABASE {} ALLOW_CONNECTIONS {allowed}",
+                ident(name)
+            ))
+            .await
+    }
+
+    /// Drops a database with whatever sessions there are.
+    pub async fn drop(&self, name: &str) -> Result<(), ServerError> {
+        let began = Instant::now();
+        loop {
+            match self.server.execute(&drop_statement(name)).await {
+                Err(ServerError::Unavailable { .. }) if began.elapsed() < RENAME_WITHIN => {
+                    tokio::time::sleep(RETRY_EVERY).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// In one transaction, `name` becomes `out` and `into_place` becomes `name`. Ends sessions in both as long as they are in the way.
+    pub(super) async fn exchange(
+        &self,
+        name: &str,
+        out: &str,
+        into_place: &str,
+    ) -> Result<(), RestoreError> {
+        let began = Instant::now();
+        self.allow_connections(name, false).await?;
+        loop {
+            for database in [name, into_place] {
+                strangers::end(&self.server, database).await?;
+            }
+            let renamed = self
+                .server
+                .execute(&format!(
+                    "BEGIN; ALTER DATABASE {name} RENAME TO {out}; ALTER DATABASE {into_place} RENAME TO {name};
+                     ALTER DATABASE {name} ALLOW_CONNECTIONS true; COMMIT",
+                    name = ident(name),
+                    out = ident(out),
+                    into_place = ident(into_place)
+                ))
+                .await;
+            let Err(error) = renamed else { return Ok(()) };
+            // A failed statement leaves the transaction open; a server that is gone has none.
+            let _ = self.server.execute("ROLLBACK").await;
+            if began.elapsed() > RENAME_WITHIN || matches!(error, ServerError::Unreachable { .. }) {
+                return Err(error.into());
+            }
+            // A full disk may be in the way as well: the server writes other databases' pages where it needs room for these.
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+    }
+
+    /// Sessions of restores of this database that were killed may still be at work on the server: their last statement is ended first.
+    async fn end_orphans(&self, name: &str) -> Result<(), ServerError> {
+        let began = Instant::now();
+        let query = format!(
+            "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
+             WHERE application_name LIKE {} AND application_name <> {}",
+            literal(&like(&application("%", name))),
+            literal(&self.server.dsn().application)
+        );
+        while self.server.number(&query).await? > 0 && began.elapsed() < RENAME_WITHIN {
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Which of these workers of the server are not in a database now. They are waited for: they come back within seconds, or not at
+    /// all (pg_cron before 1.5 ends for good when it is ended).
+    pub async fn missing_workers(&self, name: &str, workers: &[String]) -> Vec<String> {
+        let began = Instant::now();
+        loop {
+            let there = self.sessions(name).await.unwrap_or_default().workers;
+            let missing: Vec<String> = workers
+                .iter()
+                .filter(|worker| !there.contains(worker))
+                .cloned()
+                .collect();
+            if missing.is_empty() || began.elapsed() > WORKERS_WITHIN {
+                return missing;
+            }
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
+    }
+}
+
+/// Who is connected to a database.
+#[derive(Debug, Clone, Default)]
+pub struct Sessions {
+    /// Clients.
+    pub clients: Vec<String>,
+    /// The server's own workers, pg_cron's among them.
+    pub workers: Vec<String>,
+}
+
+pub(super) fn many(stranger: &Stranger, count: u64) -> String {
+    if count == 1 {
+        stranger.to_string()
+    } else {
+        format!("{stranger} ({count} times)")
+    }
+}

@@ -1,0 +1,84 @@
+//! Why a database was not restored, in the server's and the tools' own words.
+
+use stream::child::ChildError;
+
+use crate::server::ServerError;
+
+/// Characters of a statement that a message shows.
+const STATEMENT_CHARS: usize = 2000;
+
+/// Why a database was not restored.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are named in the messages")]
+pub enum RestoreError {
+    /// The server.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// One of PostgreSQL's programs failed.
+    #[error("{}", failing(.0))]
+    Load(ChildError),
+    /// A statement of the roles file.
+    #[error("{source}; the statement is: {statement}")]
+    Statement {
+        statement: String,
+        source: ServerError,
+    },
+    /// The artifact could not be read.
+    #[error("the dump could not be read: {0}")]
+    Source(std::io::Error),
+    /// Something of this machine.
+    #[error("{what}: {source}")]
+    Io {
+        what: &'static str,
+        source: std::io::Error,
+    },
+    /// The role may not.
+    #[error("role {user} may not restore {name}, which takes a superuser: {able}")]
+    NotAllowed {
+        user: String,
+        name: String,
+        able: String,
+    },
+    /// Somebody is connected.
+    #[error("{name} is in use by {}: stop them, or say --force to end their sessions", sessions.join(", "))]
+    Busy { name: String, sessions: Vec<String> },
+    /// The name is taken.
+    #[error("there is a database {name} already: choose another name, or drop it: {drop}")]
+    Exists { name: String, drop: String },
+    /// Nobody but its owner knows why.
+    #[error(
+        "{name} takes no connections (ALLOW_CONNECTIONS false), so nobody can restore it: allow them first"
+    )]
+    Closed { name: String },
+    /// Ended by a signal.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The tool's words from its first error on.
+fn failing(error: &ChildError) -> String {
+    let ChildError::Failed {
+        program, stderr, ..
+    } = error
+    else {
+        return error.to_string();
+    };
+    let from = ["ERROR:", "FATAL:", "error:"]
+        .iter()
+        .find_map(|word| stderr.find(word));
+    let words: String = stderr[from.unwrap_or_default()..]
+        .trim()
+        .chars()
+        .take(STATEMENT_CHARS)
+        .collect();
+    format!("{program} failed: {words}")
+}
+
+impl From<ChildError> for RestoreError {
+    fn from(error: ChildError) -> Self {
+        match error {
+            ChildError::Cancelled { .. } => Self::Interrupted,
+            error => Self::Load(error),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Names of databases on their way, and of the sessions that are at work on them.
+
+use crate::server::ident;
+
+/// PostgreSQL's `NAMEDATALEN` less one.
+const NAME_BYTES: usize = 63;
+
+/// The statement that drops a database with whatever sessions there are.
+pub fn drop_statement(name: &str) -> String {
+    format!("DROP DATABASE {} WITH (FORCE)", ident(name))
+}
+
+/// What sessions of a restore call themselves: by it others know them, and the next restore knows what a killed one left running.
+pub fn application(process: &str, name: &str) -> String {
+    let prefix = format!("backupd restore {process} ");
+    // PostgreSQL cuts it to this.
+    cut(&format!("{prefix}{name}"), "")
+}
+
+/// A pattern of LIKE in which only a `%` standing for the process is one.
+pub(super) fn like(application: &str) -> String {
+    let literal = application.replace('\\', "\\\\").replace('_', "\\_");
+    let (before, after) = literal.split_once('%').unwrap_or((&literal, ""));
+    format!("{before}%{}", after.replace('%', "\\%"))
+}
+
+pub(super) fn fresh_name(name: &str, set: &str) -> String {
+    let suffix = format!("_restoring_{set}");
+    cut(name, &suffix) + &suffix
+}
+
+pub(super) fn is_fresh_name(name: &str) -> bool {
+    name.rsplit_once("_restoring_")
+        .is_some_and(|(_, set)| set.len() == 16 && set.ends_with('Z'))
+}
+
+/// As much of a name as leaves room for a suffix.
+pub(super) fn cut(name: &str, suffix: &str) -> String {
+    let mut end = name.len().min(NAME_BYTES - suffix.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_keep_whole_characters() {
+        let set = "20261120T020000Z";
+        assert_eq!(
+            fresh_name("postgres", set),
+            "postgres_restoring_20261120T020000Z"
+        );
+        let long = fresh_name(&"ü".repeat(31), set);
+        assert!(
+            long.len() <= NAME_BYTES && long.starts_with("üü") && is_fresh_name(&long),
+            "{long}"
+        );
+        assert!(!is_fresh_name("postgres_before_20261120T020000Z"));
+    }
+}
