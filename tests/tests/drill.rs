@@ -476,3 +476,19 @@ fn the_daemon_drills_by_schedule_and_after_runs_and_health_knows() {
     });
     assert!(!daemon.status()["next_drill"].is_null());
 }
+
+/// The view that the Vault's extension brings, where its key is there: here a plain one.
+#[test]
+fn a_secret_of_the_vault_is_decrypted_where_it_can_be() {
+    let stack = Stack::new();
+    stack.server.psql(
+        "postgres",
+        "CREATE VIEW vault.decrypted_secrets AS SELECT id, 'in the clear'::text AS decrypted_secret FROM vault.secrets",
+    );
+    stack.backupd(["run"]).succeed();
+    let told = drill(&stack).json();
+    assert_eq!(
+        told["databases"][0]["answers"]["Vault"], "one of 2 secrets was decrypted",
+        "{told:#}"
+    );
+}

@@ -236,6 +236,22 @@ fn other_layouts_are_found_or_told() {
     assert_eq!(reconciled(&stack).1, Value::Null);
 }
 
+#[test]
+fn a_table_of_objects_that_cannot_be_read_costs_no_dump() {
+    let stack = Stack::new();
+    let odd = "DROP SCHEMA storage CASCADE; CREATE SCHEMA storage;
+        CREATE TABLE storage.objects AS SELECT 'b'::text AS bucket_id, 'n'::text AS name, 'no json'::text AS metadata";
+    stack.server.psql("postgres", odd);
+    let outcome = run(&stack);
+    assert!(
+        outcome
+            .stdout
+            .contains("files will not be compared with storage.objects"),
+        "{outcome}"
+    );
+    assert_eq!(reconciled(&stack).1, Value::Null);
+}
+
 fn run_with_prefix(stack: &Stack) {
     std::thread::sleep(std::time::Duration::from_secs(1));
     stack

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::Stdio;
 
 use tests::backupd::{Backupd, Outcome};
 use tests::server::PgServer;
@@ -404,4 +406,120 @@ fn a_half_restored_database_is_not_backed_up() {
         "{outcome}"
     );
     assert!(stack.sets().is_empty() && Path::new(&stack.backups).is_dir());
+}
+
+/// On a terminal of its own, with what is typed.
+fn on_a_terminal(stack: &Stack, typed: &str) -> (bool, String) {
+    let call = format!(
+        "{} restore latest --only supabase",
+        tests::backupd::binary().display()
+    );
+    let mut command = tests::host::command("script");
+    command.args(["-qec", &call, "/dev/null"]).envs(stack.env());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(format!("{typed}\n").as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+#[test]
+fn a_person_types_the_databases_name() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let (done, text) = on_a_terminal(&stack, "yes");
+    assert!(
+        !done && text.contains("Type postgres to go on") && text.contains("nothing was touched"),
+        "{text}"
+    );
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+    let (done, text) = on_a_terminal(&stack, "postgres");
+    assert!(
+        done && text.contains("the database before is kept as"),
+        "{text}"
+    );
+    assert_eq!(stack.server.databases().len(), 3);
+}
+
+/// As docs/restore.md says for one table.
+#[test]
+fn rows_of_one_table_go_back_by_hand() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let before = stack.server.table_hashes("postgres");
+    stack.server.psql(
+        "postgres",
+        "SET session_replication_role = replica; DELETE FROM public.posts",
+    );
+    stack
+        .backupd([
+            "restore",
+            "latest",
+            "--yes",
+            "--table",
+            "public.posts",
+            "--into",
+            "rescue",
+        ])
+        .succeed();
+    let file = stack.server.root().join("posts.copy");
+    let copy = |database: &str, way: &str| {
+        let command = format!("\\copy public.posts {way} '{}'", file.display());
+        let status = stack
+            .server
+            .tool("psql", database)
+            .args(["-c", &command])
+            .status();
+        assert!(status.unwrap().success(), "{command}");
+    };
+    copy("rescue", "TO");
+    copy("postgres", "FROM");
+    stack.server.psql("postgres", "DROP DATABASE rescue");
+    assert_eq!(stack.server.table_hashes("postgres"), before);
+}
+
+/// Superusers' services come back at once, and no limit binds them.
+#[test]
+fn strangers_that_come_while_it_loads_are_ended_and_named() {
+    let stack = Stack::new();
+    stack.server.psql("postgres", "CREATE TABLE public.bulk AS SELECT i, md5(i::text) AS text FROM generate_series(1, 600000) i");
+    stack.backupd(["run"]).succeed();
+    let url = stack.server.url("postgres");
+    let (come, at_work) = (
+        std::sync::atomic::AtomicBool::new(true),
+        std::sync::atomic::Ordering::SeqCst,
+    );
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while come.load(at_work) {
+                let mut meta = tests::host::command(tests::host::bindir().join("psql"));
+                meta.env("PGAPPNAME", "meta")
+                    .args([url.as_str(), "-c", "SELECT pg_sleep(60)"]);
+                // Refused while the names are exchanged, ended after.
+                let _ = meta.stderr(Stdio::null()).stdout(Stdio::null()).status();
+            }
+        });
+        let outcome = restore(&stack, "supabase", &["--force"]);
+        come.store(false, at_work);
+        stack.server.kill_backends("application_name = 'meta'");
+        outcome
+    });
+    assert_done(&outcome);
+    assert!(
+        outcome
+            .stdout
+            .contains("sessions that came in the way were ended: meta as supabase_admin"),
+        "{outcome}"
+    );
 }

@@ -104,11 +104,14 @@ impl Instant {
         };
         match taken.await {
             Ok((snapshot, census)) => {
-                if source.role == DatabaseRole::Supabase {
-                    read_objects(snapshot.server(), context, product).await;
-                }
+                let held = match source.role {
+                    DatabaseRole::Supabase => {
+                        read_objects(snapshot.server(), context, product).await
+                    }
+                    DatabaseRole::Keycloak | DatabaseRole::Extra => true,
+                };
                 Self {
-                    snapshot: Some(snapshot),
+                    snapshot: held.then_some(snapshot),
                     census: Some(census),
                 }
             }
@@ -125,24 +128,33 @@ impl Instant {
     }
 }
 
-/// Reads the objects that the storage archive will be compared with.
-async fn read_objects(server: &Server, context: &Context<'_>, product: &mut Product) {
+/// Reads the objects that the storage archive will be compared with. Says whether the snapshot still is held: what fails in its
+/// transaction must not take the dump with it.
+async fn read_objects(server: &Server, context: &Context<'_>, product: &mut Product) -> bool {
     let config = context.config;
-    let Some(storage) = config.trees.iter().find(|tree| tree.is_storage()) else {
-        return;
+    let storage = config.trees.iter().find(|tree| tree.is_storage());
+    let Some(storage) = storage.filter(|_| config.reconcile != ReconcileMode::Off) else {
+        return true;
     };
-    if config.reconcile == ReconcileMode::Off {
-        return;
-    }
     let layout = LayoutSource::Find {
         root: &storage.root,
         prefix: config.storage_prefix.as_deref(),
     };
-    match Reconciler::begin(context.dir, server, layout).await {
-        Ok(objects) => drop(context.exchange_objects(objects)),
-        Err(error) => product.notes.push(format!(
-            "files will not be compared with storage.objects: {error}"
-        )),
+    let reading = async {
+        server.execute("SAVEPOINT objects").await?;
+        Reconciler::begin(context.dir, server, layout).await
+    };
+    match reading.await {
+        Ok(objects) => {
+            context.exchange_objects(objects);
+            true
+        }
+        Err(error) => {
+            product.notes.push(format!(
+                "files will not be compared with storage.objects: {error}"
+            ));
+            server.execute("ROLLBACK TO objects").await.is_ok()
+        }
     }
 }
 
