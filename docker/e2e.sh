@@ -266,6 +266,14 @@ in_place --object documents/readme.txt
 exits 0 trigger
 becomes healthy 60
 
+say "a new machine has nothing but the sets and the image: the Vault's key comes first"
+docker run --rm -v "${project}_db-config:/c" --entrypoint sh --user 0:0 backupd:local -c 'echo 0123456789abcdef >/c/pgsodium_root.key'
+docker exec -e BACKUP_EXTRA_PATHS=db-config=/db-config "$backup" backupd run >"$work/out" 2>&1 || { cat "$work/out"; fail "no set with the Vault's key"; }
+install -d -m 1777 "$work/out-of-set"
+docker run --rm -v "${project}_backups:/backups" -v "$work/out-of-set:/out" backupd:local restore latest --only db-config --to /out/db-config ||
+  fail "the Vault's key was not restored"
+[ "$(cat "$work/out-of-set/db-config/pgsodium_root.key")" = 0123456789abcdef ] || fail "another key came back"
+
 say "no secret is told"
 docker inspect "$backup" >"$work/told"
 docker logs "$backup" >>"$work/told" 2>&1

@@ -86,6 +86,12 @@ fn both_databases_come_back_byte_for_byte_and_the_old_ones_are_kept() {
         let ruined = told("postgres");
         let outcome = restore(&stack, "supabase,keycloak", &["--jobs", "2"]);
         assert_done(&outcome);
+        let custom = settings.contains(&("BACKUP_DUMP_FORMAT", "custom"));
+        assert_eq!(
+            outcome.stdout.contains("one connection loaded it"),
+            !custom,
+            "{outcome}"
+        );
         differs("supabase", &before.0, &told("postgres"));
         differs("keycloak", &before.1, &told("keycloak"));
         differs("roles", &before.2, &stack.server.told_roles());

@@ -75,14 +75,17 @@ pub struct Loaded {
 impl LoadRequest<'_> {
     /// Whether this archive can be loaded by several connections at once.
     pub fn in_parallel(&self) -> bool {
-        let knows_timeout = self.server_major >= TRANSACTION_TIMEOUT_SINCE
-            || self.tools.version.major < TRANSACTION_TIMEOUT_SINCE;
         self.jobs > 1
             && self.format == DumpFormat::Custom
             && self.wanted.is_none()
             && self.on_error == OnError::Stop
-            && knows_timeout
+            && !needs_text(self.tools.version.major, self.server_major)
     }
+}
+
+/// Whether an archive must go through its text, because its `pg_restore` says what this server does not know.
+pub fn needs_text(tools_major: u32, server_major: u32) -> bool {
+    tools_major >= TRANSACTION_TIMEOUT_SINCE && server_major < TRANSACTION_TIMEOUT_SINCE
 }
 
 /// Loads it.

@@ -7,7 +7,7 @@ use postgres::dump::DumpFormat;
 use postgres::inventory::TableRows;
 use postgres::restore::compare::{compare_rows, tables_of_others, with_partitions};
 use postgres::restore::entries::{Heading, Wanted};
-use postgres::restore::load::{LoadRequest, OnError, load};
+use postgres::restore::load::{LoadRequest, OnError, load, needs_text};
 use postgres::restore::place::Place;
 use postgres::restore::roles::RolesScript;
 use postgres::server::{Server, ServerError};
@@ -138,6 +138,7 @@ async fn load_and_compare(
             ));
         }
     }
+    restored.notes.extend(why_one_connection(prepared));
     stage("compare");
     let differences = compare_rows(&server, &expected)
         .await
@@ -159,6 +160,25 @@ async fn load_and_compare(
         .execute("ANALYZE")
         .await
         .map_err(during("ANALYZE failed"))
+}
+
+/// Why `--jobs` was of no use, if it was not.
+fn why_one_connection(prepared: &Prepared<'_>) -> Option<String> {
+    let request = prepared.request;
+    let plain = prepared.artifact.format == DumpFormat::Plain.name();
+    if request.jobs == 1 {
+        None
+    } else if plain {
+        Some(
+            "one connection loaded it: --jobs is for dumps of the custom format (BACKUP_DUMP_FORMAT)"
+                .to_owned(),
+        )
+    } else {
+        needs_text(request.tools.version.major, prepared.admin.major).then(|| {
+            "one connection loaded it: pg_restore 17 and newer cannot load a server before 17 by several"
+                .to_owned()
+        })
+    }
 }
 
 /// Keycloak's tables belong to the role it connects by, and its version is told.
