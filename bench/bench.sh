@@ -82,22 +82,22 @@ echo
 headed_restore() { first=; printf '%-44s %10s %10s %11s %9s %7s\n' "$1" wall 'client CPU' 'peak memory' 'dump' speed; }
 # restores NAME DUMP COMMAND: into the empty database `target`.
 restores() {
-  dropdb --if-exists --force target; createdb -T template0 target; psql -Xqd postgres -c CHECKPOINT
+  dropdb --if-exists --force target 2>/dev/null; createdb -T template0 target; psql -Xqd postgres -c CHECKPOINT
   /usr/bin/time -o "$work/time" -f '%e %U %S %M' bash -o pipefail -c "$3" >/dev/null 2>&1
   read -r wall user system kib <"$work/time"
   row "$1" "$(stat -c %s "$2")" "$wall" "$(bc -l <<<"$user+$system")" "$kib"
-  dropdb --if-exists --force target
+  dropdb --if-exists --force target 2>/dev/null
 }
 # restores_ours NAME DUMP OPTION...: backupd makes the database itself.
 restores_ours() {
   local name=$1 dump=$2
   shift 2
-  dropdb --if-exists --force target; psql -Xqd postgres -c CHECKPOINT
+  dropdb --if-exists --force target 2>/dev/null; psql -Xqd postgres -c CHECKPOINT
   env -i PATH="$PATH" BACKUP_DIR="$work/backups" BACKUP_LOG=error DATABASE_URL="$(database_url "$port" postgres)" \
     /usr/bin/time -o "$work/time" -f '%e %U %S %M' "$target/release/backupd" restore --yes --only supabase --into target "$@" >/dev/null
   read -r wall user system kib <"$work/time"
   row "$name" "$(stat -c %s "$dump")" "$wall" "$(bc -l <<<"$user+$system")" "$kib"
-  dropdb --if-exists --force target
+  dropdb --if-exists --force target 2>/dev/null
 }
 headed_restore 'RESTORE, plain'
 ours 'backupd run (for comparison)' '' '' BACKUP_SOURCES=supabase >/dev/null

@@ -126,12 +126,14 @@ async fn load_and_compare(
             });
         }
     } else {
-        let wanted: Option<Wanted> = (request.beside && !cron_here).then(|| -> Wanted {
+        let census = prepared.artifact.census.as_ref();
+        let may_hold_cron = census.is_none_or(|census| census.extensions().contains(PG_CRON.0));
+        let left_out = request.beside && !cron_here && may_hold_cron;
+        let wanted: Option<Wanted> = left_out.then(|| -> Wanted {
             Box::new(|heading: &Heading| !heading.is_of_extension(PG_CRON.0, PG_CRON.1))
         });
-        let without_cron = wanted.is_some();
         let skipped = load_one(prepared, &dsn, wanted, observer, cancel).await?;
-        if without_cron && skipped > 0 {
+        if left_out && skipped > 0 {
             expected.retain(|rows| !rows.table.starts_with("cron."));
             restored.notes.push(format!(
                 "pg_cron and its jobs were left out ({skipped} entries): it lives in one database of a server alone (cron.database_name)"
