@@ -207,6 +207,15 @@ fn beside_touches_nothing_else_and_one_table_comes_alone() {
     assert_done(&restore(&stack, "supabase", &["--into", "look here"]));
     differs("the original", &before, &stack.server.told("postgres"));
     assert_eq!(stack.server.table_hashes("look here"), hashes);
+    // The server writes such names in its own way in its list of sessions.
+    assert_done(&restore(
+        &stack,
+        "keycloak",
+        &["--into", "a \"quoted\" näme %_"],
+    ));
+    let long = restore(&stack, "keycloak", &["--into", &"x".repeat(64)]);
+    assert_eq!(long.code, Some(2), "{long}");
+    assert!(long.stderr.contains("63 bytes at most"), "{long}");
     let again = restore(&stack, "supabase", &["--into", "look here"]);
     assert_eq!(again.code, Some(1), "{again}");
     assert!(
@@ -527,5 +536,35 @@ fn strangers_that_come_while_it_loads_are_ended_and_named() {
             .stdout
             .contains("sessions that came in the way were ended: meta as supabase_admin"),
         "{outcome}"
+    );
+}
+
+/// Realtime's slot: it belongs to the database before, and its name is taken until it is dropped.
+#[test]
+fn replication_slots_are_told_and_go_with_the_old_database() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let make = "SELECT pg_create_logical_replication_slot('realtime', 'test_decoding')";
+    stack.server.psql("postgres", make);
+    let outcome = restore(&stack, "supabase", &[]);
+    assert_done(&outcome);
+    assert!(
+        outcome
+            .stdout
+            .contains("replication slots stay with the database before: realtime"),
+        "{outcome}"
+    );
+    stack
+        .server
+        .psql("postgres", "SELECT pg_drop_replication_slot('realtime')");
+    stack.server.psql("postgres", make);
+    let outcome = restore(&stack, "supabase", &["--drop-old"]);
+    assert_done(&outcome);
+    assert!(outcome.stdout.contains("was dropped"), "{outcome}");
+    assert_eq!(
+        stack
+            .server
+            .psql("postgres", "SELECT count(*) FROM pg_replication_slots"),
+        "0"
     );
 }

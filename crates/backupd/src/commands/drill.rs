@@ -72,6 +72,12 @@ pub async fn execute(
 }
 
 fn text(report: &DrillReport) -> String {
+    if let Some(error) = &report.error {
+        return format!(
+            "the drill of {} could not be made: {error}\n{} is NOT PROVEN\n",
+            report.set, report.set
+        );
+    }
     let mut text = format!("drill of {} into {}\n", report.set, report.server);
     for database in &report.databases {
         text.push_str(&format!(

@@ -335,22 +335,47 @@ pub async fn restore_database(
     restored
         .notes
         .extend(gone(&admin.missing_workers(request.name, &workers).await));
-    match aside {
-        Some(aside) if request.drop_old => match admin.drop(&aside).await {
-            Ok(()) => restored
-                .notes
-                .push(format!("{aside}, the database before, was dropped")),
-            Err(error) => {
-                restored.notes.push(format!(
-                    "{aside}, the database before, could not be dropped: {error}"
-                ));
-                restored.aside = Some(aside);
-            }
-        },
-        aside => restored.aside = aside,
+    if let Some(aside) = aside {
+        keep_or_drop(request, admin, aside, &mut restored).await;
     }
     restored.drop = restored.aside.as_deref().map(drop_statement);
     Ok(restored)
+}
+
+/// The restore is done: what becomes of the database before. What fails here is told, and fails nothing.
+async fn keep_or_drop(
+    request: &DatabaseRequest<'_>,
+    admin: &Admin,
+    aside: String,
+    restored: &mut RestoredDatabase,
+) {
+    let slots = admin.slots(&aside).await.unwrap_or_default();
+    if !request.drop_old {
+        if !slots.is_empty() {
+            restored.notes.push(format!(
+                "replication slots stay with the database before: {}; services that use them by name need them dropped (SELECT \
+                 pg_drop_replication_slot('…')), and so does its end",
+                slots.join(", ")
+            ));
+        }
+        restored.aside = Some(aside);
+        return;
+    }
+    let dropped = match admin.drop_slots(&slots).await {
+        Ok(()) => admin.drop(&aside).await,
+        Err(error) => Err(error),
+    };
+    match dropped {
+        Ok(()) => restored
+            .notes
+            .push(format!("{aside}, the database before, was dropped")),
+        Err(error) => {
+            restored.notes.push(format!(
+                "{aside}, the database before, could not be dropped: {error}"
+            ));
+            restored.aside = Some(aside);
+        }
+    }
 }
 
 /// Puts the database before back. A server that restarts is waited for.

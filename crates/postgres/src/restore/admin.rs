@@ -146,6 +146,27 @@ impl Admin {
         Ok(sessions)
     }
 
+    /// Logical replication slots of a database: they hold its log, and nobody can make one of their names elsewhere.
+    pub async fn slots(&self, name: &str) -> Result<Vec<String>, ServerError> {
+        let query = format!(
+            "SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = {} ORDER BY slot_name",
+            literal(name)
+        );
+        self.server.names(&query).await
+    }
+
+    /// Drops slots; none may be in use.
+    pub async fn drop_slots(&self, slots: &[String]) -> Result<(), ServerError> {
+        for slot in slots {
+            let drop = format!(
+                "SELECT pg_catalog.pg_drop_replication_slot({})",
+                literal(slot)
+            );
+            self.server.execute(&drop).await?;
+        }
+        Ok(())
+    }
+
     /// Puts back what restores that were killed left of the database `name`, and says what was done.
     pub async fn undo(&self, name: &str) -> Result<Vec<String>, RestoreError> {
         let mut done = Vec::new();

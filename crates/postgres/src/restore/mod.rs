@@ -15,5 +15,5 @@ mod strangers;
 
 pub use archive::{custom_inventory, custom_list};
 pub use error::RestoreError;
-pub use names::{application, drop_statement};
+pub use names::{application, drop_statement, is_too_long};
 pub use strangers::Stranger;

@@ -12,9 +12,18 @@ pub fn drop_statement(name: &str) -> String {
 
 /// What sessions of a restore call themselves: by it others know them, and the next restore knows what a killed one left running.
 pub fn application(process: &str, name: &str) -> String {
-    let prefix = format!("backupd restore {process} ");
+    // The server replaces what is no printable ASCII, each version in its own way; done here, the name stays as it was given.
+    let name: String = name
+        .chars()
+        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
+        .collect();
     // PostgreSQL cuts it to this.
-    cut(&format!("{prefix}{name}"), "")
+    cut(&format!("backupd restore {process} {name}"), "")
+}
+
+/// Whether a name is too long for PostgreSQL, which would cut it without a word.
+pub fn is_too_long(name: &str) -> bool {
+    name.len() > NAME_BYTES
 }
 
 /// A pattern of LIKE in which only a `%` standing for the process is one.

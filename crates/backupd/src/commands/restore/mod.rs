@@ -9,6 +9,7 @@ use catalog::history::{Happening, History};
 use catalog::lock::Lock;
 use catalog::manifest::{Kind, Manifest};
 use engine::clock;
+use postgres::restore::is_too_long;
 
 use super::{Exit, Refusal, find};
 use crate::cli::Restore;
@@ -150,6 +151,12 @@ fn choose(asked: &Restore, entry: &Entry, manifest: &Manifest) -> Result<Chosen,
             )));
         }
         chosen.trees.retain(|label| label == STORAGE);
+    }
+    if let Some(name) = asked.into.as_deref().filter(|name| is_too_long(name)) {
+        return Err(Refusal::Usage(format!(
+            "--into {name}: a database's name has 63 bytes at most, this has {}",
+            name.len()
+        )));
     }
     let single = |what: &str, found: &[String]| {
         Refusal::Usage(format!(
