@@ -4,7 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
-need gcc libc6-dev postgresql postgresql-client postgresql-15-cron gzip tar attr openssl zstd util-linux
+need gcc libc6-dev postgresql postgresql-client gzip tar attr openssl zstd util-linux procps
+# Of the version that is there: restores and drills meet a real pg_cron.
+need "postgresql-$(ls /usr/lib/postgresql | sort -V | tail -n 1)-cron" time
 
 make lint
 cargo build --locked -p backupd
