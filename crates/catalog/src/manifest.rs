@@ -134,6 +134,9 @@ pub struct Artifact {
     /// Rows per table of a dump.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<Vec<TableRows>>,
+    /// Large objects of a dump.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub large_objects: Option<LargeObjects>,
     /// What the database held in the snapshot that was dumped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub census: Option<Census>,
@@ -217,6 +220,20 @@ pub struct TableRows {
     pub table: String,
     /// Rows.
     pub rows: u64,
+    /// Of all of them, in any order: the sum modulo 2^128 of XXH3 of each row's line, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// Large objects of a dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LargeObjects {
+    /// How many.
+    pub count: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Of all of them, in any order: the sum modulo 2^128 of XXH3 of `OID:` and each one's content in hex.
+    pub digest: String,
 }
 
 /// What an archive holds.

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod config;
+mod content;
 pub mod drill;
 pub mod event;
 mod ledger;

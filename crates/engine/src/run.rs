@@ -22,7 +22,7 @@ use crate::preflight::{Preflight, preflight};
 use crate::prune::{Pruned, prune};
 use crate::steps::Failure;
 use crate::turn::{RefusalNote, Turn, sweep, take_turn};
-use crate::verify::{Reading, Report, count_custom_rows, verify_artifacts};
+use crate::verify::{Reading, Report, look_into_custom, verify_artifacts};
 
 /// A run that ended with a set.
 #[derive(Debug)]
@@ -317,7 +317,7 @@ async fn verify(
     let work = async {
         let mut report = Report::default();
         if let Some(tools) = &found.tools {
-            count_custom_rows(&partial.dir, manifest, tools, &limit.token).await?;
+            look_into_custom(&partial.dir, manifest, tools, &limit.token).await?;
         }
         verify_artifacts(&partial.dir, manifest, &reading, &mut report)
             .await

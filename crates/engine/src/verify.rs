@@ -8,8 +8,10 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use catalog::manifest::{Artifact, Kind, MANIFEST, Manifest, SUMS, TableRows, sums_text};
-use postgres::inventory::Inventory;
+use catalog::manifest::{
+    Artifact, Kind, LargeObjects, MANIFEST, Manifest, SUMS, TableRows, sums_text,
+};
+use postgres::inventory::{self, Inventory};
 use postgres::restore::{custom_inventory, custom_list};
 use postgres::tools::Tools;
 use serde::Serialize;
@@ -17,6 +19,8 @@ use stream::artifact::{Compression, Meter};
 use stream::read::{ArtifactReader, ReadBack, hash_file};
 use stream::tar::walk;
 use tokio_util::sync::CancellationToken;
+
+use crate::content::{describe, large_objects_of, tables_of};
 
 /// What reading a set back found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -131,7 +135,8 @@ struct Found {
 
 enum Content {
     Dump {
-        tables: Option<Vec<TableRows>>,
+        /// None of a file of roles.
+        held: Option<inventory::Census>,
         complete: bool,
     },
     Archive(stream::tar::Walked),
@@ -206,19 +211,9 @@ fn read_plain(
             } else {
                 census.complete
             },
-            tables: (!roles).then(|| rows_of(census.tables)),
+            held: (!roles).then_some(census),
         },
     })
-}
-
-fn rows_of(tables: Vec<postgres::inventory::TableRows>) -> Vec<TableRows> {
-    tables
-        .into_iter()
-        .map(|rows| TableRows {
-            table: rows.table,
-            rows: rows.rows,
-        })
-        .collect()
 }
 
 async fn read_custom(path: &Path, reading: &Reading<'_>) -> Result<Found, String> {
@@ -230,7 +225,7 @@ async fn read_custom(path: &Path, reading: &Reading<'_>) -> Result<Found, String
     custom_list(tools, path, reading.cancel)
         .await
         .map_err(|error| format!("pg_restore cannot list it: {error}"))?;
-    let tables = custom_inventory(tools, path, reading.cancel)
+    let held = custom_inventory(tools, path, reading.cancel)
         .await
         .map_err(|error| format!("pg_restore cannot read it: {error}"))?;
     Ok(Found {
@@ -240,8 +235,8 @@ async fn read_custom(path: &Path, reading: &Reading<'_>) -> Result<Found, String
             sha256,
         },
         content: Content::Dump {
-            tables: Some(rows_of(tables)),
-            complete: true,
+            complete: held.complete,
+            held: Some(held),
         },
     })
 }
@@ -279,14 +274,21 @@ fn compare(artifact: &Artifact, found: Found, report: &mut Report) {
         );
     }
     match found.content {
-        Content::Dump { tables, complete } => {
+        Content::Dump { held, complete } => {
             if !complete {
                 report.say(file, "ends without the dump's closing line: it is cut off");
             }
-            if let Some(tables) = tables {
+            if let Some(held) = held {
+                let tables = tables_of(held.tables);
                 report.rows += tables.iter().map(|table| table.rows).sum::<u64>();
                 if let Some(expected) = &artifact.tables {
                     compare_tables(file, expected, &tables, report);
+                }
+                let objects = large_objects_of(held.large_objects);
+                if let Some(expected) = &artifact.large_objects
+                    && *expected != objects
+                {
+                    report.say(file, differ(expected, &objects));
                 }
             }
         }
@@ -324,6 +326,14 @@ fn compare_tables(file: &str, expected: &[TableRows], found: &[TableRows], repor
                     table.table, other.rows, table.rows
                 ),
             ),
+            Some(other) if table.digest.is_some() && other.digest != table.digest => report.say(
+                file,
+                format!(
+                    "table {} holds other rows than the manifest says: its digest is {}",
+                    table.table,
+                    other.digest.as_deref().unwrap_or("not known")
+                ),
+            ),
             Some(_) => {}
         }
     }
@@ -337,8 +347,18 @@ fn compare_tables(file: &str, expected: &[TableRows], found: &[TableRows], repor
     }
 }
 
-/// Rows per table of a dump in custom format, which only its read-back tells.
-pub async fn count_custom_rows(
+fn differ(expected: &LargeObjects, found: &LargeObjects) -> String {
+    if (expected.count, expected.bytes) == (found.count, found.bytes) {
+        return "large objects hold other content than the manifest says".to_owned();
+    }
+    format!(
+        "holds {} large objects of {} bytes, the manifest says {} of {}",
+        found.count, found.bytes, expected.count, expected.bytes
+    )
+}
+
+/// What a dump in custom format holds, which only its read-back tells.
+pub async fn look_into_custom(
     dir: &Path,
     manifest: &mut Manifest,
     tools: &Tools,
@@ -346,10 +366,10 @@ pub async fn count_custom_rows(
 ) -> Result<(), String> {
     for artifact in &mut manifest.artifacts {
         if artifact.kind == Kind::Database && artifact.format == "custom" {
-            let tables = custom_inventory(tools, &dir.join(&artifact.file), cancel)
+            let held = custom_inventory(tools, &dir.join(&artifact.file), cancel)
                 .await
                 .map_err(|error| format!("{}: {error}", artifact.file))?;
-            artifact.tables = Some(rows_of(tables));
+            describe(artifact, held);
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use stream::child::{ChildError, Program};
 use tokio_util::sync::CancellationToken;
 
 use crate::dsn::Dsn;
-use crate::inventory::{Inventory, TableRows};
+use crate::inventory::{Census, Inventory};
 use crate::tools::Tools;
 
 /// zlib's highest level; libdeflate, which writes plain dumps, counts to 12.
@@ -66,8 +66,8 @@ pub struct DumpRequest<'a> {
 pub struct Dumped {
     /// The artifact.
     pub written: Written,
-    /// Rows per table; none for the custom format, whose rows are counted when it is read back.
-    pub tables: Option<Vec<TableRows>>,
+    /// What it holds; none for the custom format, which is looked at when it is read back.
+    pub content: Option<Census>,
 }
 
 /// Why there is no dump.
@@ -176,7 +176,7 @@ async fn plain(request: DumpRequest<'_>, cancel: &CancellationToken) -> Result<D
     let written = commit(writer, finished, request.file).await?;
     Ok(Dumped {
         written,
-        tables: Some(census.tables),
+        content: Some(census),
     })
 }
 
@@ -192,7 +192,7 @@ async fn custom(request: DumpRequest<'_>, cancel: &CancellationToken) -> Result<
     let written = commit(writer, finished, request.file).await?;
     Ok(Dumped {
         written,
-        tables: None,
+        content: None,
     })
 }
 

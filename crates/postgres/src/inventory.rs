@@ -1,4 +1,5 @@
-//! Rows per table out of a plain dump while it streams past, and whether the dump came to its end.
+//! Rows per table out of a plain dump while it streams past, with a digest of each table's content and of the large objects, and
+//! whether the dump came to its end.
 //!
 //! Knows the text that `pg_dump` and `pg_dumpall` write (`pg_dump.c`, `pg_backup_archiver.c`): rows stand between
 //! `COPY schema.table (columns) FROM stdin;` and a line `\.`, one line a row, because COPY's text format escapes newlines and
@@ -19,6 +20,8 @@ use serde::Serialize;
 
 use lexer::Lexer;
 
+use crate::digest::{CopyTarget, LargeObjects, RowsSum};
+
 /// A table and its rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TableRows {
@@ -26,13 +29,17 @@ pub struct TableRows {
     pub table: String,
     /// Rows in the dump.
     pub rows: u64,
+    /// Of its rows, in any order ([`crate::digest`]); none where the dump has them in blocks with other columns each.
+    pub digest: Option<String>,
 }
 
 /// What a dump holds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Census {
     /// Every table that the dump has data of, empty ones too, by name.
     pub tables: Vec<TableRows>,
+    /// Its large objects.
+    pub large_objects: LargeObjects,
     /// Whether it ends with pg_dump's trailer.
     pub complete: bool,
     /// Whether it ends with pg_dumpall's trailer, as roles artifacts do.
@@ -74,17 +81,41 @@ impl<W: Write> Write for Inventory<W> {
 
 /// Rows so far, by table.
 #[derive(Debug, Default)]
-struct Tables(BTreeMap<String, u64>);
+struct Tables(BTreeMap<String, Table>);
+
+#[derive(Debug)]
+struct Table {
+    sum: RowsSum,
+    columns: String,
+    /// Whether every block had the same columns.
+    alike: bool,
+}
 
 impl Tables {
-    fn add(&mut self, table: String, rows: u64) {
-        *self.0.entry(table).or_default() += rows;
+    fn add(&mut self, target: CopyTarget, rows: RowsSum) {
+        let CopyTarget { table, columns } = target;
+        if let Some(known) = self.0.get_mut(&table) {
+            known.sum.add(rows);
+            known.alike &= known.columns == columns;
+        } else {
+            let first = Table {
+                sum: rows,
+                columns,
+                alike: true,
+            };
+            self.0.insert(table, first);
+        }
     }
 
     fn list(self) -> Vec<TableRows> {
-        self.0
-            .into_iter()
-            .map(|(table, rows)| TableRows { table, rows })
-            .collect()
+        let tables = self.0.into_iter().map(|(table, known)| {
+            let digest = known.sum.digest();
+            TableRows {
+                table,
+                rows: digest.rows,
+                digest: known.alike.then_some(digest.digest),
+            }
+        });
+        tables.collect()
     }
 }

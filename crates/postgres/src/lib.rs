@@ -2,6 +2,7 @@
 //! settings or steps; of our crates it imports `stream` alone.
 
 pub mod census;
+pub mod digest;
 pub mod dsn;
 pub mod dump;
 pub mod inventory;

@@ -37,6 +37,7 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
         tables: None,
         census: None,
         tree: None,
+        large_objects: None,
         passwords_included: None,
     });
     manifest.write(&partial.dir).unwrap();

@@ -1,7 +1,7 @@
 //! One database: its dump, and the roles and database settings that a dump leaves out.
 
 use catalog::census::{Census, Object};
-use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin, TableRows};
+use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin};
 use postgres::dump::{DumpError, DumpFormat, DumpRequest, dump};
 use postgres::roles::dump_roles;
 use postgres::server::{Server, ServerError};
@@ -11,6 +11,7 @@ use stream::artifact::{Compression, Encoding};
 
 use super::{Context, Failure, Product, record};
 use crate::config::{DatabaseRole, DatabaseSource, ReconcileMode};
+use crate::content;
 use crate::preflight::DatabaseFacts;
 use crate::reconcile::{LayoutSource, Reconciler};
 
@@ -60,26 +61,19 @@ async fn dump_database(
     };
     match dump(request, context.cancel).await {
         Ok(dumped) => {
-            let tables = dumped.tables.map(|tables| {
-                tables
-                    .into_iter()
-                    .map(|rows| TableRows {
-                        table: rows.table,
-                        rows: rows.rows,
-                    })
-                    .collect()
-            });
-            let artifact = record(
+            let mut artifact = record(
                 Kind::Database,
                 &source.label,
                 format.name(),
                 inside,
                 dumped.written,
             );
+            if let Some(content) = dumped.content {
+                content::describe(&mut artifact, content);
+            }
             product.artifacts.push(Artifact {
                 source: Some(origin(source, told)),
                 tool: Some(format!("pg_dump {}", tools.version.text)),
-                tables,
                 census: instant.census,
                 ..artifact
             });

@@ -112,6 +112,7 @@ fn record(
         tables: None,
         census: None,
         tree: None,
+        large_objects: None,
         passwords_included: None,
     }
 }

@@ -1,16 +1,19 @@
 //! The state machine: fed any pieces, its result depends on their sum alone. Long stretches (rows, string literals, bodies) are
 //! crossed by `memchr`; only the statements between them are looked at byte by byte.
 
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::memchr;
 
 use super::{Census, Tables};
+use crate::digest::{CopyTarget, LargeObjectHasher, Rows};
 
-/// Ends a block of rows. The first newline is that of the row before, or of the COPY statement.
-const END_OF_ROWS: &[u8] = b"\n\\.\n";
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
 const CLUSTER_TRAILER: &[u8] = b"-- PostgreSQL database cluster dump complete";
 const COPY: &[u8] = b"COPY ";
-const FROM_STDIN: &[u8] = b" FROM stdin;";
+/// Large objects stand in a dump as calls of these, a line each (`pg_backup_archiver.c`).
+const LARGE_OBJECT: &[u8] = b"SELECT pg_catalog.lo";
+const LO_OPEN: &[u8] = b"SELECT pg_catalog.lo_open('";
+const LO_WRITE: &[u8] = b"SELECT pg_catalog.lowrite(0, ";
+const LO_CLOSE: &[u8] = b"SELECT pg_catalog.lo_close(";
 /// Longest COPY statement: 1,600 columns (PostgreSQL's limit) of 63 quoted bytes, each doubled, with their commas.
 const STATEMENT_BYTES: usize = 256 * 1024;
 /// Longest comment that is kept whole: the headings of a dump's entries hold names, each of 63 bytes at most, and a function's
@@ -37,8 +40,10 @@ enum State {
     Tag,
     /// In a dollar-quoted text; so many bytes of its tag are matched.
     Dollar(usize),
-    /// In rows; so many bytes of [`END_OF_ROWS`] are matched.
-    Rows(usize),
+    /// In rows.
+    Rows,
+    /// In the literal that is written into a large object: whether its digits have begun, behind `\x`.
+    LargeObject(bool),
 }
 
 /// The last words of a dump.
@@ -61,10 +66,10 @@ pub(crate) struct Lexer {
     /// The last byte of `Sql`, to tell `$1` and `a$b` from a tag.
     previous: u8,
     tag: Vec<u8>,
-    table: String,
-    /// Newlines since the COPY statement's own.
-    newlines: u64,
+    target: Option<CopyTarget>,
+    rows: Rows,
     tables: Tables,
+    large_objects: LargeObjectHasher,
     last: Last,
     /// The comment that ended last, if it had its line for itself, until it is taken.
     comment: Option<Vec<u8>>,
@@ -88,7 +93,8 @@ impl Lexer {
             State::Quoted(quote) => self.quoted(data, quote),
             State::Tag => self.tag(data[0]),
             State::Dollar(matched) => self.dollar(data, matched),
-            State::Rows(matched) => self.rows(data, matched),
+            State::Rows => self.rows(data),
+            State::LargeObject(begun) => self.large_object(data, begun),
         }
     }
 
@@ -110,6 +116,7 @@ impl Lexer {
         let at_rest = matches!(self.state, State::Sql | State::Comment(_) | State::Command);
         Census {
             tables: self.tables.list(),
+            large_objects: self.large_objects.finish(),
             complete: at_rest && self.last == Last::Trailer,
             cluster_complete: at_rest && self.last == Last::ClusterTrailer,
         }
@@ -119,9 +126,12 @@ impl Lexer {
         if self.line.len() + piece.len() > STATEMENT_BYTES {
             self.overlong = true;
         }
-        // Of the statements only COPY is ever looked at whole.
-        let wanted = self.line.len() < COPY.len() || self.line.starts_with(COPY);
-        if wanted && !self.overlong {
+        // Only these statements are ever looked at whole.
+        let may_be = |start: &[u8]| {
+            let known = self.line.len().min(start.len());
+            self.line[..known] == start[..known]
+        };
+        if !self.overlong && (may_be(COPY) || may_be(LARGE_OBJECT)) {
             self.line.extend_from_slice(piece);
         }
     }
@@ -145,6 +155,9 @@ impl Lexer {
         let byte = data[0];
         match byte {
             b'\n' => self.end_of_line(),
+            b'\'' if self.line == LO_WRITE && self.large_objects.is_open() => {
+                self.state = State::LargeObject(false);
+            }
             b'\'' | b'"' => {
                 self.keep(&data[..1]);
                 self.state = State::Quoted(byte);
@@ -168,14 +181,22 @@ impl Lexer {
     }
 
     fn end_of_line(&mut self) {
-        if !self.overlong
-            && let Some(table) = copied_table(&self.line)
-        {
-            self.table = table;
-            self.newlines = 0;
-            self.state = State::Rows(1);
+        if !self.overlong {
+            self.end_of_statement();
         }
         self.clear();
+    }
+
+    fn end_of_statement(&mut self) {
+        if let Some(target) = CopyTarget::parse(&self.line) {
+            self.target = Some(target);
+            self.state = State::Rows;
+        } else if let Some(rest) = self.line.strip_prefix(LO_OPEN) {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit());
+            self.large_objects.open(&rest[..digits.count()]);
+        } else if self.line.starts_with(LO_CLOSE) {
+            self.large_objects.close();
+        }
     }
 
     fn dash(&mut self, byte: u8) -> usize {
@@ -288,56 +309,39 @@ impl Lexer {
         1
     }
 
-    fn rows(&mut self, data: &[u8], matched: usize) -> usize {
-        // Across the border of two pieces: byte by byte until nothing is matched.
-        if matched > 0 {
-            let byte = data[0];
-            self.newlines += u64::from(byte == b'\n');
-            if byte == END_OF_ROWS[matched] {
-                self.state = State::Rows(matched + 1);
-                if matched + 1 == END_OF_ROWS.len() {
-                    self.end_of_rows();
-                }
+    fn large_object(&mut self, data: &[u8], begun: bool) -> usize {
+        let sought = if begun { b'\'' } else { b'x' };
+        let end = memchr(sought, data);
+        let piece = &data[..end.unwrap_or(data.len())];
+        if begun {
+            self.large_objects.write(piece);
+        }
+        if end.is_some() {
+            self.state = if begun {
+                State::Sql
             } else {
-                self.state = State::Rows(usize::from(byte == b'\n'));
-            }
-            return 1;
+                State::LargeObject(true)
+            };
+            self.previous = b'\'';
         }
-        if let Some(at) = memmem::find(data, END_OF_ROWS) {
-            let used = at + END_OF_ROWS.len();
-            self.newlines += memchr_iter(b'\n', &data[..used]).count() as u64;
-            self.end_of_rows();
-            return used;
-        }
-        self.newlines += memchr_iter(b'\n', data).count() as u64;
-        let ends_with = |count: &usize| data.ends_with(&END_OF_ROWS[..*count]);
-        self.state = State::Rows((1..END_OF_ROWS.len()).rev().find(ends_with).unwrap_or(0));
-        data.len()
+        end.map_or(data.len(), |end| end + 1)
     }
 
-    fn end_of_rows(&mut self) {
-        // The last newline is that of `\.` itself.
-        let rows = self.newlines.saturating_sub(1);
-        self.tables.add(std::mem::take(&mut self.table), rows);
+    fn rows(&mut self, data: &[u8]) -> usize {
+        let Some(end) = self.rows.read(data) else {
+            return data.len();
+        };
+        let rows = self.rows.take();
+        if let Some(target) = self.target.take() {
+            self.tables.add(target, rows);
+        }
         self.state = State::Sql;
         self.previous = b'\n';
         self.clear();
+        end
     }
 }
 
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
-}
-
-/// The table of a statement `COPY table (columns) FROM stdin;`, or of `COPY table  FROM stdin;`, which a table without columns has.
-fn copied_table(statement: &[u8]) -> Option<String> {
-    let rest = statement.strip_prefix(COPY)?;
-    let rest = rest.strip_suffix(FROM_STDIN)?;
-    let mut quoted = false;
-    let end = rest.iter().position(|byte| {
-        quoted ^= *byte == b'"';
-        !quoted && matches!(byte, b' ' | b'(')
-    });
-    let name = &rest[..end.unwrap_or(rest.len())];
-    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
 }

@@ -7,15 +7,15 @@ use stream::child::Program;
 use tokio_util::sync::CancellationToken;
 
 use crate::dump::DumpError;
-use crate::inventory::{Inventory, TableRows};
+use crate::inventory::{Census, Inventory};
 use crate::tools::Tools;
 
-/// Reads every block of the archive and counts rows per table.
+/// Reads every block of the archive: rows per table and their digests, and the large objects.
 pub async fn custom_inventory(
     tools: &Tools,
     file: &Path,
     cancel: &CancellationToken,
-) -> Result<Vec<TableRows>, DumpError> {
+) -> Result<Census, DumpError> {
     let program = Program::new(tools.pg_restore())
         .args(["--file=-"])
         .arg(file);
@@ -29,7 +29,7 @@ pub async fn custom_inventory(
             trailer: "PostgreSQL database dump complete",
         });
     }
-    Ok(census.tables)
+    Ok(census)
 }
 
 /// Entries in the archive's table of contents.

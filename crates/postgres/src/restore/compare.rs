@@ -14,7 +14,7 @@ pub async fn compare_rows(
     expected: &[TableRows],
 ) -> Result<Vec<Difference>, ServerError> {
     let mut differences = Vec::new();
-    for TableRows { table, rows } in expected {
+    for TableRows { table, rows, .. } in expected {
         match count(server, table).await? {
             Some(found) if found == *rows => {}
             Some(found) => differences.push(format!("{table} has {found} rows, not {rows}")),

@@ -92,7 +92,7 @@ impl ServerError {
         Self::Unreachable { server, reason }
     }
 
-    pub(super) fn of_asking(error: &Error, dsn: &Dsn) -> Self {
+    pub(crate) fn of_asking(error: &Error, dsn: &Dsn) -> Self {
         let server = dsn.to_string();
         let reason = words(error);
         match error.code() {

@@ -5,6 +5,7 @@
 )]
 
 mod connections;
+mod digests;
 mod dumps;
 mod private;
 

@@ -82,6 +82,7 @@ async fn load_and_compare(
         .map(|rows| TableRows {
             table: rows.table.clone(),
             rows: rows.rows,
+            digest: rows.digest.clone(),
         })
         .collect();
     let server = Server::connect(&dsn)

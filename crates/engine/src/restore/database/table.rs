@@ -56,12 +56,14 @@ pub(super) fn find_table(artifact: &Artifact, asked: &str) -> TableRows {
         return TableRows {
             table: found.table.clone(),
             rows: found.rows,
+            digest: found.digest.clone(),
         };
     }
     // The parent of partitions has no rows of its own, and is in no list.
     TableRows {
         table: asked.to_owned(),
         rows: 0,
+        digest: None,
     }
 }
 

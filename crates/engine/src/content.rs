@@ -1,0 +1,34 @@
+//! What a dump holds, as its manifest says it: rows per table and large objects, with their digests.
+
+use catalog::manifest::{Artifact, LargeObjects, TableRows};
+use postgres::inventory;
+
+/// Writes down what went by while a dump was made or read.
+pub(crate) fn describe(artifact: &mut Artifact, content: inventory::Census) {
+    let inventory::Census {
+        tables,
+        large_objects,
+        ..
+    } = content;
+    artifact.tables = Some(tables_of(tables));
+    artifact.large_objects = Some(large_objects_of(large_objects));
+}
+
+/// As the catalog keeps them.
+pub(crate) fn tables_of(tables: Vec<inventory::TableRows>) -> Vec<TableRows> {
+    let kept = tables.into_iter().map(|rows| TableRows {
+        table: rows.table,
+        rows: rows.rows,
+        digest: rows.digest,
+    });
+    kept.collect()
+}
+
+/// As the catalog keeps them.
+pub(crate) fn large_objects_of(found: postgres::digest::LargeObjects) -> LargeObjects {
+    LargeObjects {
+        count: found.count,
+        bytes: found.bytes,
+        digest: found.digest,
+    }
+}
