@@ -11,6 +11,8 @@
 pub mod backupd;
 pub mod daemon;
 pub mod host;
+pub mod hostile;
+pub mod proxy;
 pub mod server;
 pub mod set;
 pub mod stack;

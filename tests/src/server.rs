@@ -235,7 +235,11 @@ impl PgServer {
 
     /// All roles of the server as `pg_dumpall` tells them, with their settings and memberships.
     pub fn told_roles(&self) -> String {
-        normalised(self.tool("pg_dumpall", "template1").arg("--roles-only"))
+        // By itself it would go to `postgres`, whose settings change how times are written.
+        normalised(
+            self.tool("pg_dumpall", "template1")
+                .args(["--roles-only", "--database=template1"]),
+        )
     }
 
     /// Names of the databases, but the templates.

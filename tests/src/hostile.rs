@@ -1,0 +1,188 @@
+//! The database that holds everything which trips a backup (`fixtures/hostile.sql`), what a hostile user leaves in one
+//! (`fixtures/plants.sql`), and the extension that the first needs, which lies in the server's own directory while a test uses it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use crate::host::{bindir, command, give_to_server};
+use crate::server::{Held, PgServer};
+
+/// Rows that the extension's script makes are not dumped, rows of others are: as PostGIS's `spatial_ref_sys` does it.
+const EXTENSION: [(&str, &str); 2] = [
+    (
+        "backupd_test_ext.control",
+        "comment = 'tables of which a dump holds some rows'\ndefault_version = '1'\nrelocatable = false\n",
+    ),
+    (
+        "backupd_test_ext--1.sql",
+        "CREATE TABLE @extschema@.backupd_test_places (id integer PRIMARY KEY, name text);\n\
+         INSERT INTO @extschema@.backupd_test_places SELECT i, 'place ' || i FROM generate_series(1, 100) i;\n\
+         SELECT pg_catalog.pg_extension_config_dump('backupd_test_places', 'WHERE id > 900000');\n\
+         CREATE TABLE @extschema@.backupd_test_settings (name text PRIMARY KEY, value text);\n\
+         INSERT INTO @extschema@.backupd_test_settings VALUES ('first', 'built in'), ('second', 'built in');\n\
+         SELECT pg_catalog.pg_extension_config_dump('backupd_test_settings', 'WHERE name NOT IN (''first'', ''second'')');\n\
+         CREATE TABLE @extschema@.backupd_test_own (n integer);\n\
+         INSERT INTO @extschema@.backupd_test_own VALUES (1);\n",
+    ),
+];
+
+/// Settings of a database that make a client fail which does not overrule them, as `ALTER DATABASE … SET` takes them.
+pub const SETTINGS_THAT_BREAK_CLIENTS: [&str; 7] = [
+    "statement_timeout = '1ms'",
+    "lock_timeout = '1ms'",
+    "idle_in_transaction_session_timeout = '1ms'",
+    "default_transaction_read_only = on",
+    "role = anon",
+    "array_nulls = off",
+    "session_replication_role = replica",
+];
+
+/// The test extension in the server's directory of extensions, for as long as any test holds one of these.
+#[derive(Debug)]
+pub struct Extension {
+    directory: PathBuf,
+    lock: File,
+}
+
+impl Extension {
+    /// Puts it there. Needs to be root, as the directory is.
+    pub fn install() -> Self {
+        let directory = PathBuf::from(pg_config("--sharedir")).join("extension");
+        loop {
+            let lock = lock_file();
+            lock.lock().unwrap();
+            for (name, content) in EXTENSION {
+                // Others read it at this moment only when it is there already, and then it is the same.
+                let path = directory.join(name);
+                if fs::read_to_string(&path).ok().as_deref() != Some(content) {
+                    fs::write(&path, content)
+                        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                }
+            }
+            lock.unlock().unwrap();
+            lock.lock_shared().unwrap();
+            // Between the two locks another test's end may have taken it away.
+            if EXTENSION
+                .iter()
+                .all(|(name, _)| directory.join(name).exists())
+            {
+                return Self { directory, lock };
+            }
+        }
+    }
+}
+
+impl Drop for Extension {
+    fn drop(&mut self) {
+        // Closing it would do as much; this does it before the next line.
+        let _ = self.lock.unlock();
+        let lock = lock_file();
+        // The last one out; where another test holds it, that one is.
+        if lock.try_lock().is_ok() {
+            for (name, _) in EXTENSION {
+                let _ = fs::remove_file(self.directory.join(name));
+            }
+        }
+    }
+}
+
+fn lock_file() -> File {
+    let path = std::env::temp_dir().join("backupd-test-extension.lock");
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .unwrap()
+}
+
+fn pg_config(what: &str) -> String {
+    // The program itself is in the development package; the server's own directories are laid out by major version.
+    let output = command(bindir().join("pg_config")).arg(what).output();
+    match output {
+        Ok(output) if output.status.success() => {
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        }
+        _ => {
+            let major = bindir();
+            let major = major.parent().and_then(Path::file_name).unwrap();
+            format!("/usr/share/postgresql/{}", major.to_str().unwrap())
+        }
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(name)
+}
+
+/// Loads `fixtures/hostile.sql` into a database of a server, with that many more tables. The [`Extension`] must be held by the caller.
+pub fn load(server: &PgServer, database: &str, tables: u32) {
+    let tables = tables.to_string();
+    let variables = [("tables", tables.as_str())];
+    server.psql_file(database, &fixture("hostile.sql"), &variables);
+}
+
+/// The plants of a hostile user, and where they would show.
+#[derive(Debug)]
+pub struct Plants {
+    fruit: PathBuf,
+}
+
+impl Plants {
+    /// Sets them in a database of a server.
+    pub fn set(server: &PgServer, database: &str) -> Self {
+        let fruit = server.root().join("fruit");
+        fs::create_dir(&fruit).unwrap();
+        give_to_server(&fruit);
+        let variables = [("fruit", fruit.to_str().unwrap())];
+        server.psql_file(database, &fixture("plants.sql"), &variables);
+        Self { fruit }
+    }
+
+    /// What they bore: files that were written, and what the role has become.
+    pub fn fruit(&self, server: &PgServer) -> Vec<String> {
+        let mut fruit: Vec<String> = fs::read_dir(&self.fruit)
+            .unwrap()
+            .map(|entry| {
+                let path = entry.unwrap().path();
+                let content = fs::read_to_string(&path).unwrap_or_default();
+                format!("{}: {}", path.display(), content.trim_end())
+            })
+            .collect();
+        let sql =
+            "SELECT 'superuser: ' OPERATOR(pg_catalog.||) rolname::text FROM pg_catalog.pg_roles
+            WHERE rolsuper AND rolname OPERATOR(pg_catalog.<>) 'supabase_admin'::name";
+        // In a database where nothing was planted: to look must not be what bears.
+        fruit.extend(server.psql("template1", sql).lines().map(str::to_owned));
+        fruit
+    }
+}
+
+/// Where rows lie by the OID of an enum's value, which is another in each database: which partition holds them is no content.
+const BY_OID: &str = "hostile.by_colour";
+
+/// As [`PgServer::told`], with the rows of tables that are partitioned by OID in one order behind all else.
+pub fn told(server: &PgServer, database: &str) -> String {
+    let told = server.told(database);
+    let (mut kept, mut rows, mut within) = (Vec::new(), Vec::new(), false);
+    for line in told.lines() {
+        if within && line != "\\." {
+            rows.push(line);
+            continue;
+        }
+        within = line.starts_with("COPY ") && line.contains(BY_OID);
+        kept.push(line);
+    }
+    rows.sort_unstable();
+    kept.extend(rows);
+    kept.join("\n")
+}
+
+/// As [`PgServer::table_hashes`], without the partitions that hold rows by OID; [`told`] has them.
+pub fn held(server: &PgServer, database: &str) -> BTreeMap<String, Held> {
+    let mut held = server.table_hashes(database);
+    held.retain(|name, _| !name.starts_with(BY_OID));
+    held
+}

@@ -1,0 +1,232 @@
+//! A database that holds everything which trips a backup comes back as it was, by every way there is; and what a hostile user plants
+//! in one bears nothing.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::process::Stdio;
+
+use tests::backupd::Outcome;
+use tests::hostile::{self, Extension, Plants, SETTINGS_THAT_BREAK_CLIENTS, load};
+use tests::server::{Options, PgServer};
+use tests::stack::Stack;
+
+fn same(what: &str, before: &str, after: &str) {
+    if before == after {
+        return;
+    }
+    let missing = before.lines().filter(|line| !after.contains(line));
+    let new = after.lines().filter(|line| !before.contains(line));
+    panic!(
+        "{what} differs ({} lines, {} lines)\nmissing: {:#?}\nnew: {:#?}",
+        before.lines().count(),
+        after.lines().count(),
+        missing.take(8).collect::<Vec<_>>(),
+        new.take(8).collect::<Vec<_>>()
+    );
+}
+
+/// The fixture in the stack's own database, and what it is there.
+fn hostile_stack(tables: u32) -> (Extension, Stack, String) {
+    let extension = Extension::install();
+    let stack = Stack::with(&Options {
+        settings: &[("max_locks_per_transaction", "64")],
+        ..Options::default()
+    });
+    load(&stack.server, "postgres", tables);
+    let told = hostile::told(&stack.server, "postgres");
+    (extension, stack, told)
+}
+
+fn verdict(outcome: &Outcome) -> String {
+    outcome.json()["verdict"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// A fixture that PostgreSQL's own tools do not bring back would say nothing about ours.
+#[test]
+fn pg_dump_and_psql_bring_the_fixture_back() {
+    let _extension = Extension::install();
+    let (source, target) = (PgServer::start(), PgServer::bare());
+    load(&source, "postgres", 10);
+    let pipe = |mut from: std::process::Command, to: &str, stop: &str| {
+        let mut from = from.stdout(Stdio::piped()).spawn().unwrap();
+        let loaded = target
+            .tool("psql", to)
+            .args(["-Xq", "-v", stop])
+            .stdin(from.stdout.take().unwrap())
+            .stdout(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(from.wait().unwrap().success());
+        String::from_utf8_lossy(&loaded.stderr).into_owned()
+    };
+    let mut roles = source.tool("pg_dumpall", "template1");
+    roles.args(["--roles-only", "--database=template1"]);
+    pipe(roles, "template1", "ON_ERROR_STOP=0");
+    same("roles", &source.told_roles(), &target.told_roles());
+    let mut dump = source.tool("pg_dump", "postgres");
+    dump.args(["--create", "--clean"]);
+    let errors = pipe(dump, "template1", "ON_ERROR_STOP=0");
+    // A2: the one thing that no server takes, and the audit (A5) that nothing but an absent event trigger stops.
+    let errors: Vec<_> = errors
+        .lines()
+        .filter(|line| line.contains("ERROR"))
+        .collect();
+    assert_eq!(errors.len(), 3, "{errors:#?}");
+    assert!(
+        errors
+            .iter()
+            .all(|line| line.contains("permission denied to change owner of event trigger")),
+        "{errors:#?}"
+    );
+    let (before, after) = (
+        hostile::held(&source, "postgres"),
+        hostile::held(&target, "postgres"),
+    );
+    let different: Vec<_> = before
+        .iter()
+        .filter(|(name, held)| after.get(*name) != Some(held))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert!(
+        different.iter().all(|name| name.starts_with("audit.")),
+        "{different:?}"
+    );
+    assert!(before.len() > 100, "{}", before.len());
+}
+
+#[test]
+fn it_comes_back_by_every_way() {
+    let (_extension, stack, before) = hostile_stack(10);
+    let roles = stack.server.told_roles();
+    stack.backupd(["check"]).succeed();
+    stack.backupd(["run"]).succeed();
+    stack.backupd(["verify"]).succeed();
+    let drilled = stack.backupd(["verify", "--drill", "--json"]).run();
+    assert_eq!(verdict(&drilled), "proven", "{drilled}");
+    stack
+        .backupd(["restore", "--yes", "--only", "supabase", "--into", "beside"])
+        .succeed();
+    let beside =
+        hostile::told(&stack.server, "beside").replace("DATABASE beside", "DATABASE postgres");
+    same("the copy's content", &content(&before), &content(&beside));
+    assert_eq!(
+        hostile::held(&stack.server, "postgres"),
+        hostile::held(&stack.server, "beside")
+    );
+    stack
+        .backupd(["restore", "--yes", "--only", "supabase", "--drop-old"])
+        .succeed();
+    same(
+        "the database",
+        &before,
+        &hostile::told(&stack.server, "postgres"),
+    );
+    same("the roles", &roles, &stack.server.told_roles());
+    assert_eq!(stack.server.databases(), ["beside", "keycloak", "postgres"]);
+}
+
+/// All behind the lines about the database itself, which a copy beside has of its own.
+fn content(told: &str) -> String {
+    let begin = told
+        .find("\n-- Name: ")
+        .and_then(|_| told.find("CREATE SCHEMA"))
+        .unwrap();
+    told[begin..].to_owned()
+}
+
+#[test]
+fn three_thousand_tables_are_proven_and_restored() {
+    let (_extension, stack, before) = hostile_stack(3000);
+    stack.backupd(["run"]).succeed();
+    let drilled = stack.backupd(["verify", "--drill", "--json"]).run();
+    assert_eq!(verdict(&drilled), "proven", "{drilled}");
+    stack
+        .backupd(["restore", "--yes", "--only", "supabase", "--drop-old"])
+        .succeed();
+    same(
+        "the database",
+        &before,
+        &hostile::told(&stack.server, "postgres"),
+    );
+}
+
+#[test]
+fn settings_that_break_clients_break_nothing_of_ours() {
+    for setting in SETTINGS_THAT_BREAK_CLIENTS {
+        let stack = Stack::new();
+        let set = format!("ALTER DATABASE postgres SET {setting}");
+        let before = stack.server.table_hashes("postgres");
+        stack.server.psql("template1", &set);
+        stack.backupd(["check"]).succeed();
+        stack.backupd(["run"]).succeed();
+        let drilled = stack.backupd(["verify", "--drill", "--json"]).run();
+        assert_eq!(verdict(&drilled), "proven", "{setting}: {drilled}");
+        stack
+            .backupd(["restore", "--yes", "--only", "supabase", "--drop-old"])
+            .succeed();
+        let name = setting.split(' ').next().unwrap();
+        let kept = format!(
+            "SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+             WHERE d.datname = 'postgres' AND s.setrole = 0 AND s.setconfig::text LIKE '%{name}%'"
+        );
+        assert_eq!(stack.server.psql("template1", &kept), "1", "{setting}");
+        let reset = format!("ALTER DATABASE postgres RESET {name}");
+        stack.server.psql("template1", &reset);
+        assert_eq!(before, stack.server.table_hashes("postgres"), "{setting}");
+    }
+}
+
+#[test]
+fn plants_bear_nothing_while_sets_are_made_and_proven() {
+    let stack = Stack::new();
+    let plants = Plants::set(&stack.server, "postgres");
+    let nothing = |after: &str| {
+        let fruit = plants.fruit(&stack.server);
+        assert!(fruit.is_empty(), "after {after}: {fruit:#?}");
+    };
+    nothing("planting");
+    for command in [
+        &["check"][..],
+        &["run"],
+        &["verify"],
+        &["verify", "--drill"],
+    ] {
+        let outcome = stack.backupd(command).run();
+        nothing(&format!("{command:?}, {outcome}"));
+        assert!(
+            matches!(outcome.code, Some(0 | 4)),
+            "{command:?}: {outcome}"
+        );
+    }
+    let scratch = PgServer::bare();
+    let outcome = stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", scratch.url("postgres"))
+        .run();
+    let roles = "SELECT count(*) FROM pg_roles WHERE rolsuper AND rolname <> 'supabase_admin'";
+    assert_eq!(scratch.psql("template1", roles), "0", "{outcome}");
+    nothing("a drill on a named server");
+}
+
+/// The plants are worth something: a superuser who reads what was planted makes the planter one.
+#[test]
+fn plants_bear_where_a_superuser_steps_on_them() {
+    let server = PgServer::start();
+    let plants = Plants::set(&server, "postgres");
+    server.psql(
+        "postgres",
+        "SELECT count(*) FROM pg_class WHERE relname = 'pg_class'",
+    );
+    let fruit = plants.fruit(&server);
+    assert!(
+        fruit.iter().any(|fruit| fruit == "superuser: planter"),
+        "{fruit:#?}"
+    );
+    assert!(
+        fruit.iter().any(|fruit| fruit.contains("/program: ")),
+        "{fruit:#?}"
+    );
+}
