@@ -29,6 +29,8 @@ pub struct Config {
     pub retention: Policy,
     /// Longest time one step may take; `None` is without limit.
     pub step_timeout: Option<Duration>,
+    /// Longest time a dump waits for a lock (`BACKUP_LOCK_TIMEOUT`); `None` is without limit.
+    pub lock_timeout: Option<Duration>,
     /// Where PostgreSQL's programs are looked for.
     pub tools: ToolSearch,
 }

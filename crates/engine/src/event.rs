@@ -47,6 +47,18 @@ pub enum Event {
         /// What `raw` is expected to reach, where it is known.
         expected: Option<u64>,
     },
+    /// A step waits for somebody else's lock; told again when that somebody changes.
+    Waiting {
+        /// The step's name.
+        step: String,
+        /// For what and for whom, in words.
+        text: String,
+    },
+    /// A step that waited goes on.
+    GoesOn {
+        /// The step's name.
+        step: String,
+    },
     /// Something an operator should know that fails nothing.
     Warning {
         /// The step's name.

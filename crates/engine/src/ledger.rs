@@ -182,6 +182,7 @@ impl<'a> Ledger<'a> {
             meter: meter.clone(),
             objects: &self.objects,
             cancel: &limit.token,
+            observer: self.observer,
         };
         let expected = found.trees.get(&step.name).map(|tree| tree.bytes);
         let observer = self.observer;

@@ -7,6 +7,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use stream::artifact::{ArtifactWriter, Compression, Encoding, Meter, Written};
 use stream::child::{ChildError, Program};
@@ -49,6 +50,8 @@ pub struct DumpRequest<'a> {
     pub dsn: &'a Dsn,
     /// The snapshot that is dumped; without, one of pg_dump's own.
     pub snapshot: Option<&'a str>,
+    /// How long pg_dump waits for the lock of a table; without, for ever.
+    pub lock_timeout: Option<Duration>,
     /// The form; a roles artifact is always SQL text.
     pub format: DumpFormat,
     /// Compression; in the custom format pg_dump's own.
@@ -217,10 +220,14 @@ fn pg_dump(request: &DumpRequest<'_>) -> Program {
         .envs(request.dsn.child_env())
         // There is nobody to ask.
         .arg("--no-password");
-    match request.snapshot {
-        Some(id) => program.arg(format!("--snapshot={id}")),
-        None => program,
-    }
+    let options = [
+        request.snapshot.map(|id| format!("--snapshot={id}")),
+        // A bare number is of milliseconds.
+        request
+            .lock_timeout
+            .map(|limit| format!("--lock-wait-timeout={}", limit.as_millis())),
+    ];
+    program.args(options.into_iter().flatten())
 }
 
 /// Begins the request's artifact.

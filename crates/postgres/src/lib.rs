@@ -6,6 +6,7 @@ pub mod digest;
 pub mod dsn;
 pub mod dump;
 pub mod inventory;
+pub mod locks;
 pub mod objects;
 pub mod restore;
 pub mod roles;

@@ -69,7 +69,7 @@ pub async fn dispatch(command: Command, environment: Environment) -> ExitCode {
         Command::Trigger(asked) => trigger::execute(&asked, &environment, &signals).await,
         Command::Status(output) => status::execute(&output, &environment).await,
         Command::Health => health::execute(&environment).await,
-        Command::Run(asked) => run::execute(&asked, &environment, &signals).await,
+        Command::Run(asked) => Box::pin(run::execute(&asked, &environment, &signals)).await,
         Command::Check(output) => check::execute(&output, &environment, &signals).await,
         Command::List(output) => list::execute(&output, &environment),
         Command::Show(asked) => show::execute(&asked, &environment),

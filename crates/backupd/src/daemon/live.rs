@@ -25,6 +25,9 @@ pub struct Current {
     pub written_bytes: u64,
     /// What the first is expected to reach, where that is known.
     pub expected_bytes: Option<u64>,
+    /// Whose lock it waits for, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
     /// The steps that have ended.
     pub steps: Vec<StepRecord>,
 }
@@ -48,6 +51,7 @@ impl Live {
                 raw_bytes: 0,
                 written_bytes: 0,
                 expected_bytes: None,
+                waiting: None,
                 steps: Vec::new(),
             });
         }
@@ -60,7 +64,10 @@ impl Live {
                 current.raw_bytes = 0;
                 current.written_bytes = 0;
                 current.expected_bytes = None;
+                current.waiting = None;
             }
+            Event::Waiting { text, .. } => current.waiting = Some(text.clone()),
+            Event::GoesOn { .. } => current.waiting = None,
             Event::Progress {
                 raw,
                 written,
@@ -74,6 +81,7 @@ impl Live {
             Event::StepFinished { record } => {
                 current.steps.push(record.clone());
                 current.step = None;
+                current.waiting = None;
             }
             _ => {}
         }

@@ -152,6 +152,7 @@ impl Environment {
         let retention = parse::retention(&self.vars, problems);
         let (reconcile, storage_prefix) = sources::reconcile(&self.vars, problems);
         let step_timeout = parse::step_timeout(&self.vars, problems);
+        let lock_timeout = parse::lock_timeout(&self.vars, problems);
         sources::restore_urls(&self.vars, problems);
         // Judged here too, so that one message names all problems.
         logging::read(&self.vars, problems);
@@ -167,6 +168,7 @@ impl Environment {
                 storage_prefix,
                 retention,
                 step_timeout,
+                lock_timeout,
                 tools: self.tool_search(),
             })
     }

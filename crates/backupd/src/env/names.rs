@@ -49,6 +49,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("BACKUP_KEEP_MONTHLY"),
     plain("BACKUP_RETENTION_MIN"),
     plain("BACKUP_STEP_TIMEOUT"),
+    plain("BACKUP_LOCK_TIMEOUT"),
     plain("BACKUP_PG_BINDIR"),
     plain("BACKUP_SCHEDULE"),
     plain("BACKUP_TIMEZONE"),

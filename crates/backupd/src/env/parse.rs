@@ -13,6 +13,8 @@ use super::{Problems, raw};
 
 /// A step that takes longer is stuck: a day is more than a terabyte's dump takes.
 const DEFAULT_STEP_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// A migration's lock lasts seconds; one that is held for longer was forgotten, and nobody is told of it by waiting.
+const DEFAULT_LOCK_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 const DEFAULT_RETENTION_DAYS: u32 = 7;
 /// libdeflate's level 2: four times as fast as `gzip -6` and smaller; level 4 gains half a percent and costs a tenth more time
 /// (docs/configuration.md).
@@ -147,6 +149,15 @@ pub fn step_timeout(vars: &BTreeMap<String, String>, problems: &mut Problems) ->
         return Some(DEFAULT_STEP_TIMEOUT);
     };
     duration_or_off("BACKUP_STEP_TIMEOUT", &value, problems)
+}
+
+/// `BACKUP_LOCK_TIMEOUT`, as [`step_timeout`].
+pub fn lock_timeout(vars: &BTreeMap<String, String>, problems: &mut Problems) -> Option<Duration> {
+    let raw: raw::Writing = raw::read(vars);
+    let Some(value) = raw.backup_lock_timeout else {
+        return Some(DEFAULT_LOCK_TIMEOUT);
+    };
+    duration_or_off("BACKUP_LOCK_TIMEOUT", &value, problems)
 }
 
 /// A span of time, or none for `off`.

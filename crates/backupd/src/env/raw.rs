@@ -42,6 +42,7 @@ pub struct Writing {
     pub backup_compression_level: Option<String>,
     pub backup_threads: Option<String>,
     pub backup_step_timeout: Option<String>,
+    pub backup_lock_timeout: Option<String>,
 }
 
 /// What is kept.

@@ -1,6 +1,7 @@
 //! What is going on: a moving line on a terminal, log lines without one.
 
 use std::io::IsTerminal;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use catalog::drill::DrillVerdict;
@@ -18,6 +19,8 @@ const TICK: Duration = Duration::from_millis(250);
 /// Shows a use-case's events.
 pub struct Progress {
     bar: Option<ProgressBar>,
+    /// Whose lock is waited for: shown instead of bytes that do not move.
+    waiting: Mutex<Option<String>>,
 }
 
 impl Progress {
@@ -34,12 +37,18 @@ impl Progress {
             }
             bar
         });
-        Self { bar }
+        Self {
+            bar,
+            waiting: Mutex::default(),
+        }
     }
 
     /// Shows events as log lines only; logging is installed already.
     pub fn logged() -> Self {
-        Self { bar: None }
+        Self {
+            bar: None,
+            waiting: Mutex::default(),
+        }
     }
 
     /// Takes the moving line away.
@@ -57,8 +66,17 @@ impl Progress {
         }
     }
 
+    fn waiting(&self) -> MutexGuard<'_, Option<String>> {
+        // A panic elsewhere leaves a plain value behind.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn moving(&self, step: &str, raw: u64, written: u64, expected: Option<u64>) {
         let Some(bar) = &self.bar else { return };
+        if let Some(text) = self.waiting().as_ref() {
+            bar.set_message(text.clone());
+            return;
+        }
         let rate = raw
             .checked_div(bar.elapsed().as_millis().try_into().unwrap_or(u64::MAX))
             .unwrap_or(0)
@@ -96,6 +114,7 @@ impl Observer for Progress {
             }),
             Event::SetBegun { set } => info!(%set, "set begun"),
             Event::StepStarted { step } => {
+                *self.waiting() = None;
                 info!(step, "step started");
                 if let Some(bar) = &self.bar {
                     bar.reset();
@@ -111,6 +130,14 @@ impl Observer for Progress {
                 expected,
             } => {
                 self.moving(step, *raw, *written, *expected);
+            }
+            Event::Waiting { step, text } => {
+                *self.waiting() = Some(text.clone());
+                self.above(|| warn!(step, "{text}"));
+            }
+            Event::GoesOn { step } => {
+                *self.waiting() = None;
+                self.above(|| info!(step, "step goes on: it has its lock"));
             }
             Event::Warning { step, text } => self.above(|| warn!(step, "{text}")),
             Event::StepFinished { record } => self.above(|| {

@@ -54,7 +54,15 @@ async fn dump_database(
         // pg_dump compresses the blocks of this format itself, so that pg_restore can seek in the file.
         DumpFormat::Custom => (format!("{}_db.dump", source.label), Compression::None),
     };
-    let instant = Instant::begin(source, context, product).await;
+    // Its session may wait for a lock; who wants the run to end does not wait with it.
+    let begun = tokio::select! {
+        instant = Instant::begin(source, context, product) => Some(instant),
+        () = context.cancel.cancelled() => None,
+    };
+    let Some(instant) = begun else {
+        product.fail("ended before the dump began", None);
+        return;
+    };
     let request = DumpRequest {
         snapshot: instant.snapshot.as_ref().map(Snapshot::id),
         ..request(source, tools, format, encoding, &file, context)
@@ -225,6 +233,7 @@ fn request<'a>(
         tools,
         dsn: &source.dsn,
         snapshot: None,
+        lock_timeout: context.config.lock_timeout,
         format,
         encoding,
         dir: context.dir,

@@ -1,6 +1,7 @@
 //! The data steps of a run: each turns one source into artifacts in the set's directory.
 
 pub(crate) mod database;
+mod lock_wait;
 mod tree;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use stream::artifact::{Compression, Meter, Written};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::event::Observer;
 use crate::plan::{Source, Step};
 use crate::preflight::Preflight;
 use crate::reconcile::Reconciler;
@@ -26,6 +28,7 @@ pub(crate) struct Context<'a> {
     /// Supabase's objects, which its dump's snapshot tells and the storage archive is compared with.
     pub objects: &'a Mutex<Option<Reconciler>>,
     pub cancel: &'a CancellationToken,
+    pub observer: &'a dyn Observer,
 }
 
 impl Context<'_> {
@@ -84,7 +87,7 @@ pub(crate) async fn perform(step: &Step, context: &Context<'_>) -> Product {
         };
     }
     match &step.source {
-        Source::Database(source) => database::perform(source, context).await,
+        Source::Database(source) => lock_wait::perform(source, context).await,
         Source::Tree(source) => tree::perform(source, context).await,
     }
 }

@@ -38,6 +38,7 @@ pub fn request<'a>(
 ) -> DumpRequest<'a> {
     DumpRequest {
         snapshot: None,
+        lock_timeout: None,
         tools,
         dsn,
         format,
