@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use crate::session::Way;
+
 /// How connections name themselves unless told otherwise.
 const APPLICATION: &str = "backupd";
 /// PostgreSQL's port.
@@ -127,6 +129,7 @@ pub struct Dsn {
     password: Option<Secret>,
     options: Option<String>,
     channel_binding: bool,
+    way: Way,
 }
 
 /// Why a text is no address of a database. Never holds a piece of the text that could be of the password.
@@ -252,6 +255,16 @@ impl Dsn {
         self.options.as_deref()
     }
 
+    /// Server options of PostgreSQL's tools: the URL's, and those by which no setting of role or database is in their way.
+    pub fn child_options(&self) -> Option<String> {
+        self.way.child_options(self.options())
+    }
+
+    /// What the way to the server takes.
+    pub(crate) fn way(&self) -> &Way {
+        &self.way
+    }
+
     /// Whether the password's exchange must be bound to the TLS connection (libpq's `channel_binding=require`).
     pub fn requires_channel_binding(&self) -> bool {
         self.channel_binding
@@ -273,7 +286,8 @@ impl Dsn {
         }
     }
 
-    /// The environment that makes PostgreSQL's tools reach this database without an argument: the password stays out of `ps`.
+    /// The environment that makes PostgreSQL's tools reach this database without an argument: the password stays out of `ps`, and no
+    /// setting of role or database is in their way.
     pub fn child_env(&self) -> Vec<(String, String)> {
         let mut vars = vec![
             ("PGHOST", self.host.clone()),
@@ -294,8 +308,8 @@ impl Dsn {
         if let Some(path) = self.authorities() {
             vars.push(("PGSSLROOTCERT", path.display().to_string()));
         }
-        if let Some(options) = &self.options {
-            vars.push(("PGOPTIONS", options.clone()));
+        if let Some(options) = self.child_options() {
+            vars.push(("PGOPTIONS", options));
         }
         if self.channel_binding {
             vars.push(("PGCHANNELBINDING", "require".to_owned()));

@@ -12,6 +12,7 @@ pub mod restore;
 pub mod roles;
 pub mod scratch;
 pub mod server;
+mod session;
 pub mod snapshot;
 mod tls;
 pub mod tools;

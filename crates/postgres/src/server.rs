@@ -13,6 +13,7 @@ pub use error::ServerError;
 pub use facts::Facts;
 
 use crate::dsn::{Dsn, SslMode};
+use crate::session;
 use crate::tls;
 pub use crate::tls::TlsSetupError;
 
@@ -36,14 +37,25 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Connects within 10 seconds.
+    /// Connects within 10 seconds, to a session that no role, database or pooler has given settings (see [`crate::session`]).
     pub async fn connect(dsn: &Dsn) -> Result<Self, ServerError> {
-        let config = config(dsn);
         let connector = tls::connector(dsn).map_err(|source| ServerError::TlsSetup {
             server: dsn.to_string(),
             source,
         })?;
-        let (client, connection) = tokio::time::timeout(CONNECT, config.connect(connector))
+        let connecting = async {
+            let options = session::options(dsn.options());
+            let refused = match config(dsn, Some(&options)).connect(connector.clone()).await {
+                Ok(connected) => return Ok((connected, true)),
+                Err(error) => error,
+            };
+            if !ServerError::may_be_of_options(&refused) {
+                return Err(refused);
+            }
+            let connected = config(dsn, dsn.options()).connect(connector).await;
+            connected.map(|connected| (connected, false))
+        };
+        let ((client, connection), has_options) = tokio::time::timeout(CONNECT, connecting)
             .await
             .map_err(|_| ServerError::Timeout {
                 server: dsn.to_string(),
@@ -56,12 +68,38 @@ impl Server {
                 tracing::debug!(%error, "the connection ended");
             }
         });
-        Ok(Self {
+        let server = Self {
             client,
             connection,
             dsn: dsn.clone(),
             patience: Some(ANSWER),
-        })
+        };
+        server.settle(has_options).await?;
+        Ok(server)
+    }
+
+    /// Looks whether the session has its settings, and gives it those that it has not.
+    async fn settle(&self, has_options: bool) -> Result<(), ServerError> {
+        let own = self.dsn.options();
+        if !has_options {
+            self.dsn.way().takes_no_options();
+            // Before the first question; a statement timeout of milliseconds could end that.
+            for statement in ["SET search_path = ''", "SET statement_timeout = 0"] {
+                self.execute(statement).await?;
+            }
+        }
+        let rows = self.rows(&session::question(own)).await?;
+        let Some(told) = rows.first() else {
+            return Ok(());
+        };
+        if told.get(0) == Some("on") {
+            self.dsn.way().is_superusers();
+        }
+        let correction = session::correction(own, |at| told.try_get(at).ok().flatten());
+        if correction.is_empty() {
+            return Ok(());
+        }
+        self.execute(&correction).await
     }
 
     /// Waits for every answer as long as it takes: counting rows and rebuilding statistics are slow by their nature.
@@ -162,7 +200,7 @@ impl Server {
     }
 }
 
-fn config(dsn: &Dsn) -> Config {
+fn config(dsn: &Dsn, options: Option<&str>) -> Config {
     let mut config = Config::new();
     config
         // A path is a socket's directory to it.
@@ -187,7 +225,7 @@ fn config(dsn: &Dsn) -> Config {
     if let Some(password) = dsn.password() {
         config.password(password.reveal());
     }
-    if let Some(options) = dsn.options() {
+    if let Some(options) = options {
         config.options(options);
     }
     config

@@ -4,9 +4,6 @@
 use crate::dsn::Dsn;
 use crate::server::{Server, ServerError};
 
-/// The first server with `transaction_timeout`, which would end the transaction that holds the snapshot.
-const TRANSACTION_TIMEOUT_SINCE: u64 = 170_000;
-
 /// A snapshot, as long as this lives.
 pub struct Snapshot {
     server: Server,
@@ -17,17 +14,8 @@ impl Snapshot {
     /// Opens a transaction that only reads, and exports its snapshot.
     pub async fn open(dsn: &Dsn) -> Result<Self, ServerError> {
         let server = Server::connect(dsn).await?.patient();
-        let version = server
-            .number("SELECT pg_catalog.current_setting('server_version_num')")
-            .await?;
-        if version >= TRANSACTION_TIMEOUT_SINCE {
-            server.execute("SET transaction_timeout = 0").await?;
-        }
         server
-            .execute(
-                "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = 0;
-                 BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-            )
+            .execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             .await?;
         let mut ids = server
             .names("SELECT pg_catalog.pg_export_snapshot()")

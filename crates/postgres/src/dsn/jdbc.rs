@@ -1,6 +1,8 @@
 //! The JDBC form, as Keycloak has it. Facts: pgjdbc manual, "Connecting to the Database", and its `Driver.parseURL`, which ignores
 //! parameters that it does not know.
 
+use crate::session::Way;
+
 use super::{Dsn, DsnError, SslMode, uri};
 use crate::dsn::Secret;
 
@@ -38,6 +40,7 @@ pub(super) fn parse(rest: &str) -> Result<Dsn, DsnError> {
         password: None,
         options: None,
         channel_binding: false,
+        way: Way::default(),
     };
     let mut ssl = Ssl::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {

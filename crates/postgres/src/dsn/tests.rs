@@ -192,13 +192,14 @@ fn children_get_everything_by_the_environment() {
         ("PGPASSWORD", "p@"),
         ("PGDATABASE", "d"),
         ("PGSSLMODE", "prefer"),
-        ("PGOPTIONS", "-c a=b"),
         ("PGCHANNELBINDING", "require"),
         ("PGAPPNAME", "backupd"),
     ];
     for (name, value) in expected {
         assert_eq!(env(&dsn, name).as_deref(), Some(value), "{name}");
     }
+    let options = env(&dsn, "PGOPTIONS").unwrap();
+    assert!(options.starts_with("-c a=b -c search_path= "), "{options}");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
+use crate::session::Way;
+
 use super::{Dsn, DsnError, PORT, Secret, SslMode};
 
 const FORM: &str = "postgres://USER:PASSWORD@HOST:5432/DATABASE";
@@ -88,6 +90,7 @@ pub(super) fn parse(text: &str) -> Result<Dsn, DsnError> {
         password: None,
         options: None,
         channel_binding: false,
+        way: Way::default(),
     };
     if let Some(credentials) = credentials {
         let (user, password) = match credentials.split_once(':') {

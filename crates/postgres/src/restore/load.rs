@@ -19,10 +19,8 @@ use crate::tools::Tools;
 
 /// Bytes passed on at once; a pipe holds 64 KiB unless enlarged.
 const PUMP_BYTES: usize = 256 * 1024;
-/// The load need not wait for the disk at every statement: what follows it does, once, for all. Settings of the role or the database
-/// that would stand in its way are overruled.
-const OPTIONS: &str = "-c synchronous_commit=off -c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 \
-    -c idle_in_transaction_session_timeout=0";
+/// The load need not wait for the disk at every statement: what follows it does, once, for all.
+const OPTIONS: &str = "-c synchronous_commit=off";
 /// The statement that fails is said behind its error, and may be a function of many lines.
 const STDERR_BYTES: usize = 256 * 1024;
 /// pg_restore prints a setting that older servers do not know, and would stop at it.
@@ -165,7 +163,7 @@ pub async fn load(
 }
 
 fn client(path: std::path::PathBuf, request: &LoadRequest<'_>) -> Program {
-    let own = request.dsn.options().unwrap_or_default();
+    let own = request.dsn.child_options().unwrap_or_default();
     let program = Program::new(path)
         .keep_stderr(STDERR_BYTES)
         .envs(request.dsn.child_env())

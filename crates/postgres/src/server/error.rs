@@ -92,6 +92,17 @@ impl ServerError {
         Self::Unreachable { server, reason }
     }
 
+    /// Whether the server, or a pooler before it, may have refused the start-up options: it told an error, and not of the password, the
+    /// database, or that it takes nobody now. Poolers have no code of their own for it.
+    pub(super) fn may_be_of_options(error: &Error) -> bool {
+        error.as_db_error().is_some_and(|told| {
+            let code = told.code().code();
+            !["28", "3D", "53", "57"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        })
+    }
+
     pub(crate) fn of_asking(error: &Error, dsn: &Dsn) -> Self {
         let server = dsn.to_string();
         let reason = words(error);
