@@ -150,3 +150,39 @@ fn a_file_system_without_attributes_is_refused_before_anything_is_written() {
     assert_eq!((told.code, there), (Some(0), true), "{told}");
     assert!(told.stderr.contains("were not kept"), "{told}");
 }
+
+#[test]
+fn a_tree_of_any_depth_is_backed_up_verified_and_restored() {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    use std::io::Write;
+    // 600 levels, whose path has 120,000 bytes where the kernel takes 4,096; more levels than files may be open.
+    const DEPTH: usize = 600;
+    let name = "d".repeat(200);
+    let stack = Stack::new();
+    let open = |directory: &fs::File, name: &str, flags| {
+        fs::File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR).unwrap())
+    };
+    let mut last = fs::File::open(&stack.storage).unwrap();
+    for _ in 0..DEPTH {
+        mkdirat(&last, &name, Mode::RWXU).unwrap();
+        last = open(&last, &name, OFlags::DIRECTORY);
+    }
+    let mut file = open(&last, "bottom", OFlags::CREATE | OFlags::WRONLY);
+    file.write_all(b"at the bottom").unwrap();
+    let few_files = |call| Backupd::under("prlimit", ["--nofile=400", "--"], call).succeed();
+    few_files(stack.backupd(["run"]));
+    few_files(stack.backupd(["verify"]));
+    let to = stack.server.root().join("restored");
+    let arguments = ["restore", "latest", "--only", "storage", "--to"];
+    let arguments = arguments.iter().copied().chain([to.to_str().unwrap()]);
+    few_files(stack.backupd(arguments.chain(["--allow-outside-links"])));
+    let mut last = fs::File::open(&to).unwrap();
+    for _ in 0..DEPTH {
+        last = open(&last, &name, OFlags::DIRECTORY);
+    }
+    let bottom = std::io::read_to_string(open(&last, "bottom", OFlags::RDONLY)).unwrap();
+    assert_eq!(bottom, "at the bottom");
+    for tree in [&stack.storage, &to] {
+        command("rm").arg("-rf").arg(tree).status().unwrap();
+    }
+}

@@ -4,6 +4,7 @@
 pub mod artifact;
 pub mod child;
 pub mod digest;
+pub mod directory;
 pub mod durable;
 pub mod gzip;
 pub mod orphans;

@@ -1,5 +1,6 @@
 //! Objects and files on disk until they are joined: one pair of files a partition, in a directory that goes when this does.
 
+use std::borrow::Cow;
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -14,8 +15,11 @@ use tempfile::TempDir;
 pub const PARTITIONS: usize = 64;
 /// Bytes written to a partition at once: 128 such buffers are a megabyte.
 const BUFFER_BYTES: usize = 8 * 1024;
-/// Longest field that is read back: names have 1,024 bytes, a path of the file system 4,096.
+/// Longest field that is read back: names have 1,024 bytes.
 const FIELD_BYTES: u32 = 64 * 1024;
+
+/// Bytes of a file's path that are kept. No object's path is as long, so the rest tells nothing but that there is more.
+const PATH_BYTES: usize = 16 * 1024;
 
 /// A file of the archive.
 pub struct File {
@@ -71,6 +75,13 @@ impl Spill {
     pub fn file(&mut self, listed: Listed<'_>) -> io::Result<()> {
         let path = listed.name.as_os_str().as_bytes();
         let path = path.strip_prefix(b"./").unwrap_or(path);
+        let kept = &path[..path.len().min(PATH_BYTES)];
+        let path = if kept.len() < path.len() {
+            Cow::Owned([kept, "…".as_bytes()].concat())
+        } else {
+            Cow::Borrowed(kept)
+        };
+        let path = path.as_ref();
         let out = &mut self.files[partition(path)];
         write_field(out, path)?;
         let (size, md5) = listed.content.unwrap_or((u64::MAX, [0; 16]));

@@ -1,9 +1,11 @@
 //! One object of the storage archive: its file, or files where it has several versions, in place or in a directory of their own.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use stream::directory::{self, Descent};
 use stream::durable;
 use tokio_util::sync::CancellationToken;
 
@@ -79,9 +81,10 @@ pub async fn restore_object(
         cancel,
     )
     .await?;
-    let found = files_below(&aside.join(&below));
+    let unlisted = |error: io::Error| fault(format!("cannot be listed: {error}"));
+    let found = files_below(&aside.join(&below)).map_err(unlisted)?;
     if found.is_empty() {
-        let _ = fs::remove_dir_all(&aside); // Empty directories of the way to it.
+        let _ = directory::remove(&aside); // Empty directories of the way to it.
         let near = near
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -97,7 +100,7 @@ pub async fn restore_object(
     }
     if apart {
         named(durable::rename(&aside, request.to), request.to, &aside)?;
-        let files = files_below(&request.to.join(&below));
+        let files = files_below(&request.to.join(&below)).map_err(unlisted)?;
         return Ok(RestoredObject {
             files,
             kept: Vec::new(),
@@ -106,7 +109,7 @@ pub async fn restore_object(
     }
     let done = place_all(&found, &aside, request.to, &request.entry.id.to_string());
     let (files, kept) = named(done, request.to, &aside)?;
-    let _ = fs::remove_dir_all(&aside); // Empty by now.
+    let _ = directory::remove(&aside); // Empty by now.
     Ok(RestoredObject {
         files,
         kept,
@@ -143,16 +146,28 @@ fn wanted(below: PathBuf, near: Arc<Mutex<Vec<String>>>) -> Wanted {
 }
 
 /// Files at a path: itself, or those in it.
-fn files_below(path: &Path) -> Vec<PathBuf> {
-    if path.is_file() {
-        return vec![path.to_owned()];
+fn files_below(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        Err(error) => return Err(error),
+        Ok(meta) if !meta.is_dir() => return Ok(vec![path.to_owned()]),
+        Ok(_) => {}
     }
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> = entries
-        .flat_map(|entry| files_below(&entry.path()))
-        .collect();
+    let mut descent = Descent::open(path)?;
+    loop {
+        match descent.next_name()? {
+            Some(found) if found.kind.is_dir() => {
+                let below = directory::open_directory(descent.directory()?, &*found.name)?;
+                descent.enter(&found.name, below)?;
+            }
+            Some(found) => files.push(path.join(descent.path_of(&found.name))),
+            None if descent.leave()?.is_none() => break,
+            None => {}
+        }
+    }
     files.sort();
-    files
+    Ok(files)
 }
 
 /// Moves files from one tree into another. One that is there and differs is kept under a name that no service serves.
@@ -161,7 +176,7 @@ fn place_all(
     from: &Path,
     into: &Path,
     set: &str,
-) -> std::io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let (mut placed, mut kept) = (Vec::new(), Vec::new());
     for file in files {
         let target = into.join(file.strip_prefix(from).unwrap_or(file));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use catalog::manifest::Artifact;
 use catalog::set::SetId;
-use stream::durable;
+use stream::{directory, durable};
 use tokio_util::sync::CancellationToken;
 
 use super::tree::{self, RestoreError, Restored, TreeRequest, check_room, named, unpack_checked};
@@ -243,12 +243,12 @@ fn undo_inside(root: &Path, done: &mut Vec<String>) -> io::Result<()> {
         // What is in the root is of the new tree, which goes.
         move_all(&children(root)?, &path)?;
         put_back(&set)?;
-        fs::remove_dir_all(&path)?;
+        directory::remove(&path)?;
         done.push(as_before(root, &set));
     }
     for (path, set) in remains(root, RESTORING)? {
         put_back(&set)?;
-        fs::remove_dir_all(&path)?;
+        directory::remove(&path)?;
         done.push(as_before(root, &set));
     }
     for (path, set) in remains(root, KEEPING)? {
@@ -287,12 +287,12 @@ fn undo_beside(root: &Path, parent: &Path, done: &mut Vec<String>) -> io::Result
             continue;
         }
         if path.symlink_metadata().is_ok() {
-            fs::remove_dir_all(&path)?;
+            directory::remove(&path)?;
         }
         done.push(as_before(root, &set));
     }
     for (path, set) in remains(parent, &format!("{RESTORING}{name}-"))? {
-        fs::remove_dir_all(&path)?;
+        directory::remove(&path)?;
         done.push(format!(
             "{} was not touched: what the restore from {set} had unpacked is gone",
             root.display()

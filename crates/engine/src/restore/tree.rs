@@ -7,11 +7,11 @@ use std::sync::Arc;
 use catalog::catalog::Entry;
 use catalog::manifest::{Artifact, Kind};
 use stream::artifact::Meter;
-use stream::durable;
 use stream::read::ArtifactReader;
 use stream::tar::{
     OutsideLinks, Selection, UnpackError, Unpacked, Walked, takes_attributes, unpack,
 };
+use stream::{directory, durable};
 use tokio_util::sync::CancellationToken;
 
 use crate::space;
@@ -104,7 +104,7 @@ pub async fn restore_tree(
 pub(super) fn named<T>(done: io::Result<T>, to: &Path, aside: &Path) -> Result<T, RestoreError> {
     done.map_err(|error| {
         // What cannot be removed lies beside the target under a name that says what it is.
-        let _ = std::fs::remove_dir_all(aside);
+        let _ = directory::remove(aside);
         RestoreError::Target {
             path: to.to_owned(),
             fault: format!("could not get its name: {error}"),
@@ -163,7 +163,7 @@ pub(super) async fn unpack_checked(
         }),
         Err(error) => {
             // What cannot be removed lies beside the target under a name that says what it is.
-            let _ = std::fs::remove_dir_all(directory);
+            let _ = directory::remove(directory);
             Err(if cancel.is_cancelled() {
                 RestoreError::Interrupted
             } else {

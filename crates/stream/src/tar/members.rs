@@ -6,18 +6,18 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
 use rustix::fs::Timespec;
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
-use super::pax::BLOCK;
+use super::pax::{BLOCK, RECORDS_MOST};
 use super::sparse::Region;
 
 /// Bytes of content taken at once.
 const READ_BYTES: usize = 256 * 1024;
-/// Names and attributes of one member; a file system's attributes have 64 KiB at most.
-const RECORD_BYTES: u64 = 4 * 1024 * 1024;
+/// Regions of one sparse file: they are held in memory, 16 bytes each.
+pub(super) const REGIONS_MOST: usize = 1024 * 1024;
 const XATTR_KEY: &[u8] = b"SCHILY.xattr.";
 
 /// One member of an archive, before its content.
@@ -35,6 +35,27 @@ pub(super) struct Member {
     pub size: u64,
     /// Where the stored bytes belong.
     pub regions: Vec<Region>,
+}
+
+pub(super) const OUTSIDE: &str = "lies outside";
+
+impl Member {
+    /// Refuses what no archive of ours has: a name that leads out, and what is neither file, directory nor link.
+    pub fn refuse_strange(&self) -> Result<(), &'static str> {
+        let leads_out = |part| matches!(part, Component::ParentDir | Component::RootDir);
+        if self.name.components().any(leads_out) {
+            return Err(OUTSIDE);
+        }
+        match self.kind {
+            EntryType::Directory
+            | EntryType::Symlink
+            | EntryType::Link
+            | EntryType::Regular
+            | EntryType::Continuous
+            | EntryType::GNUSparse => Ok(()),
+            _ => Err("is neither file, directory nor link"),
+        }
+    }
 }
 
 /// An archive being read.
@@ -68,17 +89,24 @@ impl<R: Read> Members<R> {
     /// The next member; none at the closing blocks, which must be there, and to the input's end.
     pub fn next(&mut self) -> io::Result<Option<Member>> {
         let mut about = About::default();
+        let mut left = RECORDS_MOST as u64;
         loop {
             self.skip_rest()?;
             let Some(header) = self.header()? else {
                 return Ok(None);
             };
             let size = header.entry_size()?;
+            let mut record = |members: &mut Self| {
+                left = left
+                    .checked_sub(size)
+                    .ok_or_else(|| malformed("records that are too long"))?;
+                members.record(size)
+            };
             match header.entry_type() {
-                EntryType::XHeader => about.read(&self.record(size)?)?,
-                EntryType::XGlobalHeader => drop(self.record(size)?),
-                EntryType::GNULongName => about.name = Some(text(self.record(size)?)),
-                EntryType::GNULongLink => about.link = Some(text(self.record(size)?)),
+                EntryType::XHeader => about.read(&record(self)?)?,
+                EntryType::XGlobalHeader => drop(record(self)?),
+                EntryType::GNULongName => about.name = Some(text(record(self)?)),
+                EntryType::GNULongLink => about.link = Some(text(record(self)?)),
                 _ => return self.member(&header, size, about).map(Some),
             }
         }
@@ -113,10 +141,12 @@ impl<R: Read> Members<R> {
             Some(gnu) if kind == EntryType::GNUSparse => {
                 let regions = self.sparse_map(gnu)?;
                 let total = regions.iter().map(|region| region.length).sum::<u64>();
-                if total != stored {
+                let end = regions.last().map_or(0, |last| last.offset + last.length);
+                let size = gnu.real_size()?;
+                if total != stored || end > size || i64::try_from(size).is_err() {
                     return Err(malformed("a sparse map that does not fit its data"));
                 }
-                (gnu.real_size()?, regions)
+                (size, regions)
             }
             _ => (
                 stored,
@@ -167,6 +197,9 @@ impl<R: Read> Members<R> {
                     .map_or(0, |last: &Region| last.offset + last.length);
                 if offset < after || offset.checked_add(length).is_none() {
                     return Err(malformed("a sparse map out of order"));
+                }
+                if regions.len() == REGIONS_MOST {
+                    return Err(malformed("a sparse map that is too long"));
                 }
                 regions.push(Region { offset, length });
             }
@@ -229,9 +262,6 @@ impl<R: Read> Members<R> {
 
     /// A member that is about the next one.
     fn record(&mut self, size: u64) -> io::Result<Vec<u8>> {
-        if size > RECORD_BYTES {
-            return Err(malformed("a record that is too long"));
-        }
         let mut record = vec![0; usize::try_from(size).unwrap_or_default()];
         self.reader.read_exact(&mut record)?;
         self.rest = padded(size)? - size;
@@ -260,16 +290,16 @@ impl About {
                 .position(|byte| *byte == b' ')
                 .ok_or_else(wrong)?;
             let length: usize = number(&records[..space]).ok_or_else(wrong)?;
-            let record = records
-                .get(space + 1..length.saturating_sub(1))
-                .ok_or_else(wrong)?;
+            let (record, rest) = records.split_at_checked(length).ok_or_else(wrong)?;
+            let record = record.strip_suffix(b"\n").ok_or_else(wrong)?;
+            let record = record.get(space + 1..).ok_or_else(wrong)?;
             let equals = record
                 .iter()
                 .position(|byte| *byte == b'=')
                 .ok_or_else(wrong)?;
             self.take(&record[..equals], &record[equals + 1..])
                 .ok_or_else(wrong)?;
-            records = &records[length..];
+            records = rest;
         }
         Ok(())
     }

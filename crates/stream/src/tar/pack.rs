@@ -4,21 +4,26 @@
 //! follow, so that no entry can spoil the ones after it.
 
 use std::collections::HashMap;
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::ffi::CStr;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
+use rustix::io::Errno;
+use rustix::path::Arg;
 use tar::{Builder, EntryType};
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
 
 use super::listing::{self, Listed, Lister};
-use super::pax::{self, BLOCK, Records};
+use super::pax::{self, BLOCK, RECORDS_MOST, Records};
 use super::sparse::{self, Region};
-use super::tree::{Unreadable, check_root};
+use super::tree::{Unreadable, check_root, is_gone, open_file, unreadable_root};
 use super::{Change, Changed, LeftOut, NAMED_MAX, PackError, Packed};
+use crate::directory::{Descent, Name, open_directory, shown};
 use crate::proof::Finished;
 
 /// Bytes read from a file at once.
@@ -38,13 +43,14 @@ pub struct Packing<'a> {
 /// Names are relative to the root, which is the first entry, `./`. Symbolic links are kept as links. Unreadable paths are collected to
 /// the end and fail the whole.
 pub fn pack<'a, W: Write>(
-    root: &Path,
+    root: &'a Path,
     out: W,
     packing: Packing<'a>,
     cancel: &'a CancellationToken,
 ) -> Result<(W, Packed, Finished), PackError> {
     check_root(root)?;
     let mut packer = Packer {
+        root,
         builder: Builder::new(out),
         packed: Packed::default(),
         links: HashMap::new(),
@@ -54,11 +60,15 @@ pub fn pack<'a, W: Write>(
         cancel,
     };
     if root.is_dir() {
-        packer.directory(root, Path::new("./"))?;
+        packer.tree()?;
     } else {
         let name = root.file_name().unwrap_or(root.as_os_str());
         let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-        packer.entry(&real, Path::new(name))?;
+        if real.is_file() {
+            packer.file(CWD, &real, Path::new(name))?;
+        } else {
+            packer.skipped(Path::new(name), "no file");
+        }
     }
     packer.unreadable.into_result(())?;
     let out = packer.builder.into_inner().map_err(PackError::Sink)?;
@@ -66,6 +76,7 @@ pub fn pack<'a, W: Write>(
 }
 
 struct Packer<'a, W: Write> {
+    root: &'a Path,
     builder: Builder<W>,
     packed: Packed,
     /// First name of each file that has several, by device and inode.
@@ -77,78 +88,109 @@ struct Packer<'a, W: Write> {
 }
 
 impl<W: Write> Packer<'_, W> {
-    fn directory(&mut self, path: &Path, name: &Path) -> Result<(), PackError> {
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
-            Err(error) => {
-                self.lost(path, name, &error);
-                return Ok(());
+    fn tree(&mut self) -> Result<(), PackError> {
+        let opened = Descent::open(self.root).and_then(|descent| {
+            let root = File::from(descent.directory()?.try_clone_to_owned()?);
+            Ok((descent, root.metadata()?, attributes(&root)?))
+        });
+        let (mut descent, meta, records) =
+            opened.map_err(|error| unreadable_root(self.root, &error))?;
+        self.directory(Path::new("."), &meta, records)?;
+        loop {
+            let found = descent.next_name().unwrap_or_else(|error| {
+                self.lost(descent.path(), &error);
+                None
+            });
+            if let Some(found) = found {
+                self.entry(&mut descent, &found)?;
+                continue;
             }
-        };
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, attributes(&file)?)));
-        let (meta, mut records) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.lost(path, name, &error);
-                return Ok(());
-            }
-        };
-        let mut bytes = pax::bytes(name).to_owned();
-        if !bytes.ends_with(b"/") {
-            bytes.push(b'/');
-        }
-        let header = pax::header(EntryType::Directory, &bytes, b"", 0, &meta, &mut records);
-        self.put(header, &records)?;
-        self.packed.directories += 1;
-        for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
+            match descent.leave() {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
                 Err(error) => {
-                    self.lost(path, name, &error);
-                    break;
+                    // What is left of the directories above was not read.
+                    self.unreadable.add(&self.root.join(descent.path()), &error);
+                    return Ok(());
                 }
-            };
-            let below = name
-                .strip_prefix("./")
-                .unwrap_or(name)
-                .join(entry.file_name());
-            self.entry(&entry.path(), &below)?;
+            }
         }
-        Ok(())
     }
 
-    fn entry(&mut self, path: &Path, name: &Path) -> Result<(), PackError> {
+    /// Puts a directory's own entry; says whether it could be.
+    fn directory(
+        &mut self,
+        name: &Path,
+        meta: &Metadata,
+        mut records: Records,
+    ) -> Result<bool, PackError> {
+        let mut bytes = pax::bytes(name).to_owned();
+        bytes.push(b'/');
+        let header = pax::header(EntryType::Directory, &bytes, b"", 0, meta, &mut records);
+        if !self.fits(name, &records) {
+            return Ok(false);
+        }
+        self.put(header, &records)?;
+        self.packed.directories += 1;
+        Ok(true)
+    }
+
+    fn entry(&mut self, descent: &mut Descent, found: &Name) -> Result<(), PackError> {
         if self.cancel.is_cancelled() {
             return Err(PackError::Cancelled);
         }
-        if self.packing.left_out.is_some_and(|left_out| left_out(name)) {
-            self.skipped(name, "kept by a restore");
+        let name = descent.path_of(&found.name);
+        if self
+            .packing
+            .left_out
+            .is_some_and(|left_out| left_out(&name))
+        {
+            self.skipped(&name, "kept by a restore");
             return Ok(());
         }
-        let meta = match fs::symlink_metadata(path) {
-            Ok(meta) => meta,
+        let directory = match descent.directory() {
+            Ok(directory) => directory,
             Err(error) => {
-                self.lost(path, name, &error);
+                self.lost(&name, &error);
                 return Ok(());
             }
         };
-        let kind = meta.file_type();
-        if kind.is_dir() {
-            self.directory(path, name)
-        } else if kind.is_symlink() {
-            self.symlink(path, name, &meta)
-        } else if kind.is_file() {
-            self.file(path, name, &meta)
-        } else {
-            let word = if kind.is_socket() {
-                "socket"
-            } else if kind.is_fifo() {
-                "pipe"
-            } else {
-                "device"
-            };
-            self.skipped(name, word);
-            Ok(())
+        match found.kind {
+            FileType::Directory => {
+                let opened = open_directory(directory, &*found.name)
+                    .map_err(io::Error::from)
+                    .and_then(|opened| {
+                        let file = File::from(opened);
+                        Ok((file.metadata()?, attributes(&file)?, file))
+                    });
+                let entered = match opened {
+                    Err(error) => Err(error),
+                    Ok((meta, records, file)) => {
+                        if !self.directory(&name, &meta, records)? {
+                            return Ok(());
+                        }
+                        descent.enter(&found.name, file.into())
+                    }
+                };
+                if let Err(error) = entered {
+                    self.lost(&name, &error);
+                }
+                Ok(())
+            }
+            FileType::Symlink => self.symlink(directory, &found.name, &name),
+            FileType::RegularFile => self.file(directory, &*found.name, &name),
+            FileType::Socket => {
+                self.skipped(&name, "socket");
+                Ok(())
+            }
+            FileType::Fifo => {
+                self.skipped(&name, "pipe");
+                Ok(())
+            }
+            _ => {
+                self.skipped(&name, "device");
+                Ok(())
+            }
         }
     }
 
@@ -156,15 +198,27 @@ impl<W: Write> Packer<'_, W> {
         if self.packed.skipped.len() < NAMED_MAX {
             self.packed
                 .skipped
-                .push(format!("{} ({what})", name.display()));
+                .push(format!("{} ({what})", shown(name)));
         }
     }
 
-    fn symlink(&mut self, path: &Path, name: &Path, meta: &Metadata) -> Result<(), PackError> {
-        let target = match fs::read_link(path) {
-            Ok(target) => target,
+    fn symlink(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        link: &CStr,
+        name: &Path,
+    ) -> Result<(), PackError> {
+        let read = readlinkat(directory, link, Vec::new())
+            .and_then(|target| Ok((target, statat(directory, link, AtFlags::SYMLINK_NOFOLLOW)?)));
+        let (target, stat) = match read {
+            Ok(read) => read,
+            // No symbolic link any more.
+            Err(Errno::INVAL) => {
+                self.changed(name, Change::Vanished);
+                return Ok(());
+            }
             Err(error) => {
-                self.lost(path, name, &error);
+                self.lost(name, &error.into());
                 return Ok(());
             }
         };
@@ -172,51 +226,57 @@ impl<W: Write> Packer<'_, W> {
         let header = pax::header(
             EntryType::Symlink,
             pax::bytes(name),
-            pax::bytes(&target),
+            target.to_bytes(),
             0,
-            meta,
+            &stat,
             &mut records,
         );
+        if !self.fits(name, &records) {
+            return Ok(());
+        }
         self.packed.symlinks += 1;
         self.put(header, &records)
     }
 
-    fn file(&mut self, path: &Path, name: &Path, listed: &Metadata) -> Result<(), PackError> {
-        if listed.nlink() > 1
-            && let Some(first) = self.links.get(&(listed.dev(), listed.ino()))
-        {
-            let mut records = Records::default();
-            let header = pax::header(
-                EntryType::Link,
-                pax::bytes(name),
-                pax::bytes(first),
-                0,
-                listed,
-                &mut records,
-            );
-            self.packed.hard_links += 1;
-            if let Some(lister) = &mut self.packing.lister {
-                lister(Listed {
-                    name,
-                    content: None,
-                });
-            }
-            return self.put(header, &records);
+    /// A further name of a file that was packed; says whether it is one.
+    fn hard_link(&mut self, name: &Path, meta: &Metadata) -> Result<bool, PackError> {
+        let Some(first) = self.links.get(&(meta.dev(), meta.ino())) else {
+            return Ok(false);
+        };
+        let mut records = Records::default();
+        let header = pax::header(
+            EntryType::Link,
+            pax::bytes(name),
+            pax::bytes(first),
+            0,
+            meta,
+            &mut records,
+        );
+        if !self.fits(name, &records) {
+            return Ok(true);
         }
-        let opened = open(path).and_then(|file| {
-            let meta = file.metadata()?;
-            let records = attributes(&file)?;
-            Ok((file, meta, records))
-        });
-        let (file, meta, mut records) = match opened {
+        self.packed.hard_links += 1;
+        if let Some(lister) = &mut self.packing.lister {
+            lister(Listed {
+                name,
+                content: None,
+            });
+        }
+        self.put(header, &records)?;
+        Ok(true)
+    }
+
+    fn file(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        file: impl Arg,
+        name: &Path,
+    ) -> Result<(), PackError> {
+        let opened = open_file(directory, file).and_then(|file| Ok((file.metadata()?, file)));
+        let (meta, file) = match opened {
             Ok(opened) => opened,
-            // ELOOP: a symbolic link stands where the file was listed.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                self.changed(name, Change::Vanished);
-                return Ok(());
-            }
             Err(error) => {
-                self.lost(path, name, &error);
+                self.lost(name, &error);
                 return Ok(());
             }
         };
@@ -224,6 +284,16 @@ impl<W: Write> Packer<'_, W> {
             self.changed(name, Change::Vanished);
             return Ok(());
         }
+        if meta.nlink() > 1 && self.hard_link(name, &meta)? {
+            return Ok(());
+        }
+        let mut records = match attributes(&file) {
+            Ok(records) => records,
+            Err(error) => {
+                self.lost(name, &error);
+                return Ok(());
+            }
+        };
         let size = meta.len();
         let mut header = pax::header(
             EntryType::Regular,
@@ -233,6 +303,9 @@ impl<W: Write> Packer<'_, W> {
             &meta,
             &mut records,
         );
+        if !self.fits(name, &records) {
+            return Ok(());
+        }
         let whole = [Region {
             offset: 0,
             length: size,
@@ -257,7 +330,7 @@ impl<W: Write> Packer<'_, W> {
             self.links.insert((meta.dev(), meta.ino()), name.to_owned());
         }
         match read {
-            Outcome::Failed(error) => self.lost(path, name, &error),
+            Outcome::Failed(error) => self.lost(name, &error),
             Outcome::Short => self.changed(name, Change::Shrank),
             Outcome::Whole => self.compare(&file, &meta, name),
         }
@@ -272,7 +345,11 @@ impl<W: Write> Packer<'_, W> {
         name: &Path,
         size: u64,
     ) -> Result<Outcome, PackError> {
-        let mut hashed = self.packing.lister.is_some().then(listing::Content::new);
+        let cancel = self.cancel;
+        let lister = self.packing.lister.is_some();
+        let mut hashed = lister.then(|| listing::Content::new(cancel));
+        // Hashing fails in no other way.
+        let cancelled = |_| PackError::Cancelled;
         let mut outcome = Outcome::Whole;
         let mut written = 0;
         for region in regions {
@@ -307,7 +384,7 @@ impl<W: Write> Packer<'_, W> {
                     .write_all(&self.buffer[..want])
                     .map_err(PackError::Sink)?;
                 if let Some(hashed) = &mut hashed {
-                    hashed.take(at, &self.buffer[..want]);
+                    hashed.take(at, &self.buffer[..want]).map_err(cancelled)?;
                 }
                 at += want as u64;
             }
@@ -318,7 +395,7 @@ impl<W: Write> Packer<'_, W> {
         if let (Some(lister), Some(hashed)) = (&mut self.packing.lister, hashed) {
             lister(Listed {
                 name,
-                content: Some((size, hashed.finish(size))),
+                content: Some((size, hashed.finish(size).map_err(cancelled)?)),
             });
         }
         Ok(outcome)
@@ -339,19 +416,30 @@ impl<W: Write> Packer<'_, W> {
         self.packed.changed_total += 1;
         if self.packed.changed.len() < NAMED_MAX {
             self.packed.changed.push(Changed {
-                path: name.display().to_string(),
+                path: shown(name),
                 what,
             });
         }
     }
 
     /// What vanished is a change; what may not be read is remembered and fails the whole at the end.
-    fn lost(&mut self, path: &Path, name: &Path, error: &io::Error) {
-        if error.kind() == io::ErrorKind::NotFound && name != Path::new("./") {
+    fn lost(&mut self, name: &Path, error: &io::Error) {
+        if is_gone(error) {
             self.changed(name, Change::Vanished);
             return;
         }
-        self.unreadable.add(path, error);
+        self.unreadable.add(&self.root.join(name), error);
+    }
+
+    /// What could not be read back is not packed.
+    fn fits(&mut self, name: &Path, records: &Records) -> bool {
+        let fits = records.bytes() <= RECORDS_MOST;
+        if !fits {
+            let words = "its path and attributes are longer than an archive may hold";
+            self.unreadable
+                .add(&self.root.join(name), &io::Error::other(words));
+        }
+        fits
     }
 
     fn put(&mut self, mut header: tar::Header, records: &Records) -> Result<(), PackError> {
@@ -376,15 +464,6 @@ enum Outcome {
     Whole,
     Short,
     Failed(io::Error),
-}
-
-/// Opens a regular file: not through a link, and without waiting should a pipe stand there now.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
-        .open(path)
 }
 
 fn attributes(file: &File) -> io::Result<Records> {

@@ -12,14 +12,26 @@ const NAME_BYTES: usize = 100;
 /// Bytes of a block; content is padded to whole blocks.
 pub const BLOCK: usize = 512;
 
+/// Bytes of the records of one member: a path, a link, attributes, of which a file system keeps 64 KiB each. More is neither written nor
+/// read, as it is held in memory.
+pub const RECORDS_MOST: usize = 4 * 1024 * 1024;
+/// Bytes that PAX adds to a record: its length, a blank, `=` and a newline; and what archives round up.
+const RECORD_MARGIN: usize = 16 + BLOCK;
+
 /// PAX records in the making.
 #[derive(Default)]
 pub struct Records(Vec<(String, Vec<u8>)>);
 
 impl Records {
+    /// What they come to, at the most.
+    pub fn bytes(&self) -> usize {
+        self.iter()
+            .map(|(key, value)| key.len() + value.len() + RECORD_MARGIN)
+            .sum()
+    }
+
     /// The modification time with its nanoseconds.
-    pub fn mtime(&mut self, meta: &Metadata) {
-        let (seconds, nanoseconds) = (meta.mtime(), meta.mtime_nsec());
+    fn mtime(&mut self, (seconds, nanoseconds): (i64, i64)) {
         if nanoseconds != 0 || seconds < 0 {
             self.0.push((
                 "mtime".to_owned(),
@@ -53,6 +65,43 @@ impl Records {
     }
 }
 
+/// What a header says of a file.
+pub trait About {
+    fn mode(&self) -> u32;
+    fn owner(&self) -> (u32, u32);
+    /// Seconds and nanoseconds since 1970.
+    fn mtime(&self) -> (i64, i64);
+}
+
+impl About for Metadata {
+    fn mode(&self) -> u32 {
+        MetadataExt::mode(self)
+    }
+
+    fn owner(&self) -> (u32, u32) {
+        (self.uid(), self.gid())
+    }
+
+    fn mtime(&self) -> (i64, i64) {
+        (MetadataExt::mtime(self), self.mtime_nsec())
+    }
+}
+
+impl About for rustix::fs::Stat {
+    fn mode(&self) -> u32 {
+        self.st_mode
+    }
+
+    fn owner(&self) -> (u32, u32) {
+        (self.st_uid, self.st_gid)
+    }
+
+    fn mtime(&self) -> (i64, i64) {
+        let nanoseconds = i64::try_from(self.st_mtime_nsec).unwrap_or(0);
+        (self.st_mtime, nanoseconds)
+    }
+}
+
 /// Seconds since 1970 as PAX writes them; a time before then counts its nanoseconds backwards.
 fn decimal(seconds: i64, nanoseconds: i64) -> String {
     if seconds < 0 && nanoseconds > 0 {
@@ -68,7 +117,7 @@ pub fn header(
     name: &[u8],
     link: &[u8],
     size: u64,
-    meta: &Metadata,
+    meta: &impl About,
     records: &mut Records,
 ) -> Header {
     /// Permission bits with setuid, setgid and sticky; the kind of file is the entry's type.
@@ -76,16 +125,17 @@ pub fn header(
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(meta.mode() & MODE_BITS);
-    header.set_uid(u64::from(meta.uid()));
-    header.set_gid(u64::from(meta.gid()));
-    header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
+    let (uid, gid) = meta.owner();
+    header.set_uid(u64::from(uid));
+    header.set_gid(u64::from(gid));
+    header.set_mtime(u64::try_from(meta.mtime().0).unwrap_or(0));
     header.set_size(size);
     let old = header.as_old_mut();
     put(&mut old.name, name);
     put(&mut old.linkname, link);
     records.name("path", name);
     records.name("linkpath", link);
-    records.mtime(meta);
+    records.mtime(meta.mtime());
     header
 }
 

@@ -460,6 +460,55 @@ fn what_is_no_file_is_named_and_left_out() {
     assert_eq!(skipped, ["p (pipe)", "s (socket)"]);
 }
 
+/// A directory tree 600 levels deep with names of 200 bytes, and a file with an attribute at its bottom.
+fn dig(root: &Path) {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    fs::create_dir(root).unwrap();
+    let mut last = std::os::fd::OwnedFd::from(File::open(root).unwrap());
+    for _ in 0..600 {
+        let name = "d".repeat(200);
+        mkdirat(&last, &name, Mode::RWXU).unwrap();
+        last = openat(&last, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+    let flags = OFlags::CREATE | OFlags::WRONLY;
+    let mut file = File::from(openat(&last, "bottom", flags, Mode::RUSR | Mode::WUSR).unwrap());
+    file.write_all(b"at the bottom").unwrap();
+    xattr::FileExt::set_xattr(&file, "user.deep", b"yes").unwrap();
+    rustix::fs::linkat(&last, "bottom", &last, "link", rustix::fs::AtFlags::empty()).unwrap();
+}
+
+#[test]
+fn a_tree_of_any_depth_goes_into_an_archive_and_comes_back() {
+    let dir = scratch();
+    let (root, copy) = (dir.path().join("tree"), dir.path().join("copy"));
+    dig(&root);
+    let cancel = CancellationToken::new();
+    let measured = measure(&root, None, &cancel).unwrap();
+    assert_eq!((measured.files, measured.bytes), (2, 26));
+    // A stack as small as a thread may have, where a recursion would show.
+    let packing = std::thread::Builder::new().stack_size(128 * 1024);
+    let from = root.clone();
+    let packed = packing.spawn(move || pack_to_vec(&from)).unwrap();
+    let (archive, packed) = packed.join().unwrap();
+    assert_eq!((packed.files, packed.directories), (1, 601));
+    let selection = Selection {
+        outside_links: OutsideLinks::Refused,
+        wanted: None,
+    };
+    let unpacked = unpack(archive.as_slice(), &copy, selection, &cancel).unwrap();
+    assert_eq!(
+        (unpacked.walked.directories, unpacked.unkept_total),
+        (601, 0)
+    );
+    let (again, packed_again) = pack_to_vec(&copy);
+    assert_eq!((packed_again, again.len()), (packed, archive.len()));
+    let holds = |text: &[u8]| again.windows(text.len()).any(|window| window == text);
+    assert!(holds(b"at the bottom") && holds(b"user.deep=yes\n"));
+    for tree in [&root, &copy] {
+        crate::directory::remove(tree).unwrap();
+    }
+}
+
 #[test]
 fn a_single_file_is_packed_under_its_own_name() {
     let dir = scratch();

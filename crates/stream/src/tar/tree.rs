@@ -1,12 +1,18 @@
 //! How large a tree is, and whether all of it may be read, by looking at every name and opening every file.
 
-use std::fs;
+use std::ffi::CStr;
+use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::os::fd::BorrowedFd;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::path::Arg;
 use tokio_util::sync::CancellationToken;
 
 use super::{LeftOut, PackError};
+use crate::directory::{Descent, Name, open_directory, shown};
 
 /// Unreadable paths that are named.
 const UNREADABLE_MAX: usize = 20;
@@ -29,49 +35,68 @@ pub fn measure(
 ) -> Result<Tree, PackError> {
     check_root(root)?;
     let mut tree = Tree::default();
-    let mut unreadable = Unreadable::default();
-    let mut lost = |path: &Path, error: &io::Error| {
-        if error.kind() != io::ErrorKind::NotFound {
-            unreadable.add(path, error);
-        }
-    };
-    let mut directories = vec![root.to_owned()];
     if root.is_file() {
-        directories.clear();
         tree.files = 1;
         tree.bytes = fs::metadata(root).map_or(0, |meta| meta.len());
+        return Ok(tree);
     }
-    while let Some(directory) = directories.pop() {
+    let mut unreadable = Unreadable::default();
+    let mut lost = |below: PathBuf, error: &io::Error| {
+        if !is_gone(error) {
+            unreadable.add(&root.join(below), error);
+        }
+    };
+    let mut descent = Descent::open(root).map_err(|error| unreadable_root(root, &error))?;
+    loop {
         if cancel.is_cancelled() {
             return Err(PackError::Cancelled);
         }
-        let entries = match fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(error) => {
-                lost(&directory, &error);
-                continue;
+        let found = descent.next_name().unwrap_or_else(|error| {
+            lost(descent.path().to_owned(), &error);
+            None
+        });
+        let Some(Name { name, kind }) = found else {
+            match descent.leave() {
+                Ok(Some(_)) => continue,
+                Ok(None) => break,
+                Err(error) => {
+                    lost(descent.path().to_owned(), &error);
+                    break;
+                }
             }
         };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let below = path.strip_prefix(root).unwrap_or(&path);
-            if left_out.is_some_and(|left_out| left_out(below)) {
-                continue;
-            }
-            match entry.metadata() {
-                Ok(meta) if meta.is_dir() => directories.push(entry.path()),
-                Ok(meta) if meta.is_file() => {
-                    tree.files += 1;
-                    tree.bytes += meta.len();
-                    if let Err(error) = fs::File::open(entry.path()) {
-                        lost(&entry.path(), &error);
-                    }
-                }
-                _ => {}
-            }
+        if left_out.is_some_and(|left_out| left_out(&descent.path_of(&name))) {
+            continue;
+        }
+        if let Err(error) = look(&mut descent, &name, kind, &mut tree) {
+            lost(descent.path_of(&name), &error);
         }
     }
     unreadable.into_result(tree)
+}
+
+fn look(descent: &mut Descent, name: &CStr, kind: FileType, tree: &mut Tree) -> io::Result<()> {
+    if kind.is_dir() {
+        let below = open_directory(descent.directory()?, name)?;
+        descent.enter(name, below)?;
+    } else if kind.is_file() {
+        let meta = open_file(descent.directory()?, name)?.metadata()?;
+        tree.files += 1;
+        tree.bytes += meta.len();
+    }
+    Ok(())
+}
+
+/// Opens a regular file: not through a link, and without waiting should a pipe stand there now.
+pub(super) fn open_file(directory: BorrowedFd<'_>, name: impl Arg) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(openat(directory, name, flags, Mode::empty())?.into())
+}
+
+/// Whether what was listed is not there any more: nothing is, or something else (a link where a file or a directory was).
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::NOENT | Errno::LOOP | Errno::NOTDIR))
 }
 
 /// Paths that may not be read.
@@ -86,7 +111,7 @@ impl Unreadable {
     pub fn add(&mut self, path: &Path, error: &io::Error) {
         self.total += 1;
         if self.paths.len() < UNREADABLE_MAX {
-            self.paths.push(format!("{}: {error}", path.display()));
+            self.paths.push(format!("{}: {error}", shown(path)));
         }
     }
 
@@ -104,10 +129,7 @@ impl Unreadable {
 
 /// The root is there, may be read, and is not an empty directory.
 pub fn check_root(root: &Path) -> Result<(), PackError> {
-    let unreadable = |error: io::Error| PackError::Unreadable {
-        paths: vec![format!("{}: {error}", root.display())],
-        total: 1,
-    };
+    let unreadable = |error: io::Error| unreadable_root(root, &error);
     let meta = match fs::metadata(root) {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -126,5 +148,12 @@ pub fn check_root(root: &Path) -> Result<(), PackError> {
         }),
         Some(Err(error)) => Err(unreadable(error)),
         Some(Ok(_)) => Ok(()),
+    }
+}
+
+pub(super) fn unreadable_root(root: &Path, error: &io::Error) -> PackError {
+    PackError::Unreadable {
+        paths: vec![format!("{}: {error}", root.display())],
+        total: 1,
     }
 }

@@ -3,27 +3,32 @@
 //! An archive is not trusted: no entry may lie outside the directory, go through a symbolic link, or be a device, and no link may lead
 //! out.
 
-use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, symlink};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown,
-    futimens, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod,
+    fchown, futimens, linkat, mkdirat, openat, statat, symlinkat, utimensat,
 };
+use rustix::io::Errno;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
 
-use super::members::{Member, Members};
+use super::members::{Member, Members, OUTSIDE};
 use super::{NAMED_MAX, Walked};
+use crate::directory::{Way, open_directory, shown};
 
 /// Until an entry is complete, it is its maker's alone.
-const FILE_MODE: u32 = 0o600;
-const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o700);
+/// Bytes of attributes that directories may be waiting for at one time.
+const PENDING_ATTRIBUTES: usize = 64 * 1024 * 1024;
+const THROUGH_LINK: &str = "goes through a symbolic link";
 
 /// What was unpacked.
 #[derive(Debug, Default)]
@@ -46,7 +51,10 @@ pub enum UnpackError {
     #[error("the archive is not trusted: entry {entry} {why}")]
     Hostile { entry: String, why: &'static str },
     /// It has a symbolic link that leads out, which is not allowed.
-    #[error("the archive is not trusted: entry {entry} is a symbolic link that leads out, to {}", link.display())]
+    #[error(
+        "the archive is not trusted: entry {entry} is a symbolic link that leads out, to {}",
+        shown(link)
+    )]
     OutsideLink { entry: String, link: PathBuf },
     /// The archive cannot be read.
     #[error("the archive cannot be read: {0}")]
@@ -85,24 +93,27 @@ pub fn unpack<R: Read>(
     cancel: &CancellationToken,
 ) -> Result<Unpacked, UnpackError> {
     DirBuilder::new()
-        .mode(DIRECTORY_MODE)
+        .mode(DIRECTORY_MODE.bits())
         .create(target)
         .map_err(|source| at(target, source))?;
+    let opened = File::open(target).map_err(|source| at(target, source))?;
+    let root = opened.try_clone().map_err(|source| at(target, source))?;
     let mut members = Members::new(reader);
     let mut unpacker = Unpacker {
         target,
+        root,
         selection,
         cancel,
         unpacked: Unpacked::default(),
-        links: HashSet::new(),
-        open: Vec::new(),
+        way: Way::begin(opened.into(), Step::default()),
+        attribute_bytes: 0,
         may_give: rustix::process::geteuid().is_root(),
         user: rustix::process::geteuid().as_raw(),
     };
     while let Some(member) = members.next().map_err(UnpackError::Source)? {
         unpacker.member(&mut members, member)?;
     }
-    unpacker.leave(None)?;
+    while unpacker.leave()? {}
     Ok(unpacker.unpacked)
 }
 
@@ -118,110 +129,195 @@ pub fn takes_attributes(directory: &Path) -> io::Result<bool> {
 
 fn at(path: &Path, source: io::Error) -> UnpackError {
     UnpackError::Target {
-        path: path.to_owned(),
+        path: shown(path).into(),
         source,
     }
 }
 
+fn hostile(entry: &Path, why: &'static str) -> UnpackError {
+    UnpackError::Hostile {
+        entry: shown(entry),
+        why,
+    }
+}
+
+fn is_symlink(directory: BorrowedFd<'_>, name: &OsStr) -> bool {
+    statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_symlink())
+}
+
 struct Unpacker<'a> {
     target: &'a Path,
+    root: File,
     selection: Selection<'a>,
     cancel: &'a CancellationToken,
     unpacked: Unpacked,
-    /// Symbolic links made so far, below the target.
-    links: HashSet<PathBuf>,
-    /// Directories on the way to the present entry: theirs are given when it is left, as what happens inside changes their times.
-    open: Vec<(PathBuf, Member)>,
+    /// Directories on the way to the present entry.
+    way: Way<Step>,
+    /// Of the attributes that directories on the way are still to get.
+    attribute_bytes: usize,
     may_give: bool,
     user: u32,
+}
+
+/// A directory on the way.
+#[derive(Default)]
+struct Step {
+    name: OsString,
+    /// What it gets when it is left, as what happens inside changes its times; none of one that was left before.
+    traits: Option<Traits>,
+}
+
+/// What a file or directory has beside its content.
+struct Traits {
+    mode: u32,
+    owner: (u32, u32),
+    mtime: Timespec,
+    xattrs: Vec<(OsString, Vec<u8>)>,
+}
+
+impl Traits {
+    fn take(member: &mut Member) -> Self {
+        Self {
+            mode: member.mode,
+            owner: member.owner,
+            mtime: member.mtime,
+            xattrs: std::mem::take(&mut member.xattrs),
+        }
+    }
+
+    fn attribute_bytes(&self) -> usize {
+        let attributes = self.xattrs.iter();
+        attributes
+            .map(|(name, value)| name.len() + value.len())
+            .sum()
+    }
 }
 
 impl Unpacker<'_> {
     fn member<R: Read>(
         &mut self,
         members: &mut Members<R>,
-        member: Member,
+        mut member: Member,
     ) -> Result<(), UnpackError> {
         if self.cancel.is_cancelled() {
             return Err(UnpackError::Cancelled);
         }
-        let refused = |why| UnpackError::Hostile {
-            entry: member.name.display().to_string(),
-            why,
-        };
-        let upward = member
-            .name
-            .components()
-            .any(|part| part == Component::ParentDir);
-        let below = inside(&member.name)
-            .filter(|_| !upward)
-            .ok_or_else(|| refused("lies outside"))?;
-        if below.ancestors().any(|path| self.links.contains(path)) {
-            return Err(refused("goes through a symbolic link"));
-        }
+        let strange = member.refuse_strange();
+        let entry = std::mem::take(&mut member.name);
+        let refused = |why| hostile(&entry, why);
+        strange.map_err(refused)?;
+        let below = inside(&entry).ok_or_else(|| refused(OUTSIDE))?;
         self.unpacked.walked.count(&member);
         if self.selection.wanted.is_some_and(|wanted| !wanted(&below)) {
             return Ok(());
         }
         let path = self.target.join(&below);
-        self.leave(below.parent())?;
+        let failed = |errno: Errno| at(&path, errno.into());
+        let Some(name) = below.file_name() else {
+            return self.root_member(&mut member, &entry);
+        };
+        self.go_to(below.parent().unwrap_or(Path::new("")), &entry)?;
+        let directory = self.way.last().ok_or_else(|| failed(Errno::NOENT))?;
         match member.kind {
             EntryType::Directory => {
-                if below != Path::new("") {
-                    DirBuilder::new()
-                        .mode(DIRECTORY_MODE)
-                        .create(&path)
-                        .map_err(|source| at(&path, source))?;
-                }
-                self.open.push((below, member));
-                Ok(())
+                mkdirat(directory, name, DIRECTORY_MODE).map_err(failed)?;
+                self.enter(name, Some(Traits::take(&mut member)), &entry)
             }
             EntryType::Symlink => {
                 let from = below.parent().unwrap_or(Path::new(""));
                 let out = member.link.is_absolute() || inside(&from.join(&member.link)).is_none();
                 if out && self.selection.outside_links == OutsideLinks::Refused {
                     return Err(UnpackError::OutsideLink {
-                        entry: member.name.display().to_string(),
+                        entry: shown(&entry),
                         link: member.link,
                     });
                 }
-                symlink(&member.link, &path).map_err(|source| at(&path, source))?;
-                self.links.insert(below);
-                self.finish_link(&path, &member)
+                symlinkat(&member.link, directory, name).map_err(failed)?;
+                self.finish_link(directory, name, &member).map_err(failed)
             }
             EntryType::Link => {
                 let to =
                     inside(&member.link).ok_or_else(|| refused("is a hard link that leads out"))?;
-                let original = self.target.join(&to);
-                let is_file = fs::symlink_metadata(&original).is_ok_and(|meta| meta.is_file());
-                if !is_file || to.ancestors().any(|path| self.links.contains(path)) {
-                    return Err(refused("is a hard link to no file of the archive"));
-                }
-                fs::hard_link(&original, &path).map_err(|source| at(&path, source))
+                self.hard_link(&to, directory, name)
+                    .map_err(failed)?
+                    .ok_or_else(|| refused("is a hard link to no file of the archive"))
             }
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                self.file(members, &path, &member)
+            _ => {
+                let flags = OFlags::WRONLY
+                    | OFlags::CREATE
+                    | OFlags::EXCL
+                    | OFlags::NOFOLLOW
+                    | OFlags::CLOEXEC;
+                let file = openat(directory, name, flags, FILE_MODE).map_err(|errno| {
+                    // The name of a symbolic link that the archive made.
+                    if errno == Errno::EXIST && is_symlink(directory, name) {
+                        return refused(THROUGH_LINK);
+                    }
+                    failed(errno)
+                })?;
+                self.file(members, &file.into(), &path, member)
             }
-            _ => Err(refused("is neither file, directory nor link")),
         }
+    }
+
+    /// The root's own entry, which most archives begin with.
+    fn root_member(&mut self, member: &mut Member, entry: &Path) -> Result<(), UnpackError> {
+        if member.kind != EntryType::Directory {
+            return Err(hostile(
+                entry,
+                "is not the directory that the archive is of",
+            ));
+        }
+        self.go_to(Path::new(""), entry)?;
+        let traits = Traits::take(member);
+        self.attribute_bytes += traits.attribute_bytes();
+        self.bound_attributes(entry)?;
+        if let Some((_, step)) = self.way.last_mut() {
+            step.traits = Some(traits);
+        }
+        Ok(())
+    }
+
+    /// Another name of a file that was unpacked; none when it is no file, or lies behind a symbolic link.
+    fn hard_link(
+        &self,
+        to: &Path,
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+    ) -> rustix::io::Result<Option<()>> {
+        let Some(original) = to.file_name() else {
+            return Ok(None);
+        };
+        let mut held = None::<OwnedFd>;
+        for part in to.parent().unwrap_or(Path::new("")) {
+            let above = held.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+            match open_directory(above, part) {
+                Ok(below) => held = Some(below),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(errno) => return Err(errno),
+            }
+        }
+        let above = held.as_ref().map_or(self.root.as_fd(), AsFd::as_fd);
+        let is_file = statat(above, original, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file());
+        if !is_file {
+            return Ok(None);
+        }
+        linkat(above, original, directory, name, AtFlags::empty()).map(Some)
     }
 
     fn file<R: Read>(
         &mut self,
         members: &mut Members<R>,
+        file: &File,
         path: &Path,
-        member: &Member,
+        mut member: Member,
     ) -> Result<(), UnpackError> {
         let failed = |source| at(path, source);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(path)
-            .map_err(failed)?;
         let mut written = Ok(());
         members
-            .content(member, |offset, data| {
+            .content(&member, |offset, data| {
                 if self.cancel.is_cancelled() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
@@ -233,63 +329,121 @@ impl Unpacker<'_> {
             .map_err(UnpackError::Source)?;
         written.map_err(failed)?;
         file.set_len(member.size).map_err(failed)?;
-        self.finish(&file, path, member)
+        self.finish(file, path, &Traits::take(&mut member))
     }
 
-    /// Gives the directories their member that are no ancestors of what comes next.
-    fn leave(&mut self, next: Option<&Path>) -> Result<(), UnpackError> {
-        while let Some((directory, member)) = self
-            .open
-            .pop_if(|(directory, _)| next.is_none_or(|next| !next.starts_with(directory)))
-        {
-            let path = self.target.join(directory);
-            let file = File::open(&path).map_err(|source| at(&path, source))?;
-            self.finish(&file, &path, &member)?;
+    /// Goes to a directory of the target, up and down; never through a symbolic link.
+    fn go_to(&mut self, directory: &Path, entry: &Path) -> Result<(), UnpackError> {
+        let depth = self
+            .way
+            .values()
+            .skip(1)
+            .zip(directory)
+            .take_while(|(step, part)| step.name == *part)
+            .count();
+        while self.way.values().len() > depth + 1 {
+            self.leave()?;
+        }
+        for part in directory.iter().skip(depth) {
+            self.enter(part, None, entry)?;
         }
         Ok(())
     }
 
-    fn finish(&mut self, file: &File, path: &Path, member: &Member) -> Result<(), UnpackError> {
-        let failed = |errno: rustix::io::Errno| at(path, errno.into());
-        for (name, value) in &member.xattrs {
-            if let Err(error) = file.set_xattr(name, value) {
-                self.unkept(path, &format!("{}: {error}", name.to_string_lossy()));
+    /// Goes down into a directory.
+    fn enter(
+        &mut self,
+        name: &OsStr,
+        traits: Option<Traits>,
+        entry: &Path,
+    ) -> Result<(), UnpackError> {
+        let failed = |source| at(&self.target.join(entry), source);
+        let above = self
+            .way
+            .last()
+            .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let directory = open_directory(above, name).map_err(|errno| {
+            if is_symlink(above, name) {
+                return hostile(entry, THROUGH_LINK);
             }
+            failed(errno.into())
+        })?;
+        self.attribute_bytes += traits.as_ref().map_or(0, Traits::attribute_bytes);
+        let step = Step {
+            name: name.to_owned(),
+            traits,
+        };
+        self.way
+            .down(directory, step, |_, _| Ok(()))
+            .map_err(failed)?;
+        self.bound_attributes(entry)
+    }
+
+    fn bound_attributes(&self, entry: &Path) -> Result<(), UnpackError> {
+        if self.attribute_bytes > PENDING_ATTRIBUTES {
+            return Err(hostile(
+                entry,
+                "lies in directories that have too many attributes",
+            ));
         }
-        let (uid, gid) = member.owner;
-        // Before the mode: a change of owner takes setuid away.
+        Ok(())
+    }
+
+    /// Goes up, and gives the directory that is left what its entry says. False at the end.
+    fn leave(&mut self) -> Result<bool, UnpackError> {
+        let here = |way: &Way<Step>| {
+            let names = way.values().map(|step| &step.name);
+            self.target.join(names.collect::<PathBuf>())
+        };
+        let path = here(&self.way);
+        let left = self.way.up().map_err(|source| at(&path, source))?;
+        let Some((directory, step)) = left else {
+            return Ok(false);
+        };
+        if let Some(traits) = step.traits {
+            self.attribute_bytes -= traits.attribute_bytes();
+            self.finish(&directory.into(), &path, &traits)?;
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self, file: &File, path: &Path, traits: &Traits) -> Result<(), UnpackError> {
+        let failed = |errno: Errno| at(path, errno.into());
+        let (uid, gid) = traits.owner;
+        // Before attributes and mode: a change of owner takes capabilities, setuid and setgid away.
         if self.may_give {
             fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
         } else if uid != self.user {
             self.unpacked.foreign_owners += 1;
         }
-        fchmod(file, Mode::from_raw_mode(member.mode)).map_err(failed)?;
-        futimens(file.as_fd(), &times(member.mtime)).map_err(failed)
+        for (name, value) in &traits.xattrs {
+            if let Err(error) = file.set_xattr(name, value) {
+                self.unkept(path, &format!("{}: {error}", name.to_string_lossy()));
+            }
+        }
+        fchmod(file, Mode::from_raw_mode(traits.mode)).map_err(failed)?;
+        futimens(file.as_fd(), &times(traits.mtime)).map_err(failed)
     }
 
-    fn finish_link(&self, path: &Path, member: &Member) -> Result<(), UnpackError> {
-        let failed = |errno: rustix::io::Errno| at(path, errno.into());
+    fn finish_link(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+        member: &Member,
+    ) -> rustix::io::Result<()> {
         let (uid, gid) = member.owner;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         if self.may_give {
-            chownat(
-                CWD,
-                path,
-                Some(Uid::from_raw(uid)),
-                Some(Gid::from_raw(gid)),
-                flags,
-            )
-            .map_err(failed)?;
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            chownat(directory, name, Some(uid), Some(gid), flags)?;
         }
-        utimensat(CWD, path, &times(member.mtime), flags).map_err(failed)
+        utimensat(directory, name, &times(member.mtime), flags)
     }
 
     fn unkept(&mut self, path: &Path, what: &str) {
         self.unpacked.unkept_total += 1;
         if self.unpacked.unkept.len() < NAMED_MAX {
-            self.unpacked
-                .unkept
-                .push(format!("{} {what}", path.display()));
+            self.unpacked.unkept.push(format!("{} {what}", shown(path)));
         }
     }
 }

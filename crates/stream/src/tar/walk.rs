@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listing::{Content, Listed, Lister};
 use super::members::{Member, Members};
+use crate::directory::shown;
 
 /// What an archive holds. The counts are those of [`super::Packed`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,21 +51,24 @@ pub fn walk<R: Read>(
     let mut walked = Walked::default();
     let mut members = Members::new(reader);
     while let Some(member) = members.next()? {
-        let mut hashed = lister.is_some().then(Content::new);
+        let named = |kind, what: &dyn std::fmt::Display| {
+            io::Error::new(kind, format!("entry {} {what}", shown(&member.name)))
+        };
+        member
+            .refuse_strange()
+            .map_err(|why| named(io::ErrorKind::InvalidData, &why))?;
+        let mut hashed = lister.is_some().then(|| Content::new(cancel));
         members
             .content(&member, |offset, data| {
                 if let Some(hashed) = &mut hashed {
-                    hashed.take(offset, data);
+                    hashed.take(offset, data)?;
                 }
                 if cancel.is_cancelled() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
                 Ok(())
             })
-            .map_err(|error| {
-                let name = member.name.display();
-                io::Error::new(error.kind(), format!("entry {name}: {error}"))
-            })?;
+            .map_err(|error| named(error.kind(), &format_args!("cannot be read: {error}")))?;
         if cancel.is_cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
         }
@@ -79,7 +83,7 @@ pub fn walk<R: Read>(
                 }),
                 _ => lister(Listed {
                     name,
-                    content: Some((member.size, hashed.finish(member.size))),
+                    content: Some((member.size, hashed.finish(member.size)?)),
                 }),
             }
         }
