@@ -15,6 +15,8 @@ pub struct Config {
     pub backup_dir: PathBuf,
     /// Databases in the order they are dumped.
     pub databases: Vec<DatabaseSource>,
+    /// What becomes of the other databases of Supabase's server (`BACKUP_DATABASES`).
+    pub others: OtherDatabases,
     /// File trees in the order they are packed, after the databases.
     pub trees: Vec<TreeSource>,
     /// Format of database dumps.
@@ -57,6 +59,19 @@ pub struct DatabaseSource {
     pub dsn: Dsn,
 }
 
+/// What becomes of databases of Supabase's server that have no setting of their own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OtherDatabases {
+    /// They are in no set, and that is told.
+    Told,
+    /// They are in no set, and whoever set it so knows it.
+    LeftOut,
+    /// Every one is dumped.
+    All,
+    /// These are dumped.
+    Named(Vec<String>),
+}
+
 /// What a database is to the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseRole {
@@ -64,8 +79,33 @@ pub enum DatabaseRole {
     Supabase,
     /// Keycloak's own database.
     Keycloak,
-    /// One of `BACKUP_EXTRA_DATABASES`.
+    /// One of `BACKUP_EXTRA_DATABASES`, or named in `BACKUP_DATABASES`.
     Extra,
+    /// One that `BACKUP_DATABASES=all` found.
+    Found,
+}
+
+/// Names of a run's own steps and sources, which no label of a user's may take.
+pub const RESERVED_LABELS: [&str; 8] = [
+    "supabase",
+    "keycloak",
+    "storage",
+    "preflight",
+    "manifest",
+    "verify",
+    "offsite",
+    "retention",
+];
+/// Labels become file names and metric labels.
+pub const LABEL_MAX: usize = 40;
+
+/// Whether a text can be a label: lower-case letters, digits, `-` and `_`.
+pub fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= LABEL_MAX
+        && text.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
+        })
 }
 
 /// A tree of files to pack.

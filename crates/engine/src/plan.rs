@@ -32,13 +32,15 @@ pub enum OnFailure {
 }
 
 /// The data steps of a run, in order.
-pub fn plan(config: &Config) -> Vec<Step> {
-    let databases = config.databases.iter().map(|source| Step {
+///
+/// `others` are the databases of Supabase's server that preflight found to be dumped besides.
+pub fn plan(config: &Config, others: &[DatabaseSource]) -> Vec<Step> {
+    let databases = config.databases.iter().chain(others).map(|source| Step {
         name: source.label.clone(),
         source: Source::Database(source.clone()),
         on_failure: match source.role {
             DatabaseRole::Supabase => OnFailure::SkipData,
-            DatabaseRole::Keycloak | DatabaseRole::Extra => OnFailure::GoOn,
+            DatabaseRole::Keycloak | DatabaseRole::Extra | DatabaseRole::Found => OnFailure::GoOn,
         },
     });
     let trees = config.trees.iter().map(|source| Step {

@@ -2,20 +2,27 @@
 //!
 //! A finding either stops the whole run before anything is created, or fails one step of it.
 
+mod databases;
+mod others;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use catalog::catalog::Catalog;
 use catalog::manifest::Manifest;
 use catalog::set::Selector;
-use postgres::server::{Facts, Server};
+use postgres::databases::Databases;
+use postgres::server::Facts;
 use postgres::tools::Tools;
+use postgres::words::counted;
 use rustix::fs::Access;
 use serde::Serialize;
 use stream::tar::{PackError, Tree, measure};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, DatabaseRole, DatabaseSource, TreeRole, TreeSource};
+pub(crate) use others::has_vanished;
+
+use crate::config::{Config, DatabaseSource, TreeRole, TreeSource};
 use crate::restore::swap::is_kept_aside;
 use crate::run::RunError;
 use crate::space::{self, SourceSize};
@@ -34,6 +41,8 @@ pub struct Preflight {
     pub tools: Option<Tools>,
     /// What each reachable database told, by label.
     pub databases: BTreeMap<String, DatabaseFacts>,
+    /// Databases of Supabase's server that are dumped besides (`BACKUP_DATABASES`).
+    pub others: Vec<DatabaseSource>,
     /// What each readable tree holds, by label.
     pub trees: BTreeMap<String, Tree>,
 }
@@ -45,6 +54,8 @@ pub struct DatabaseFacts {
     pub facts: Facts,
     /// Version of Keycloak's schema, for Keycloak's database.
     pub keycloak_schema: Option<String>,
+    /// Which databases its server has.
+    pub neighbours: Databases,
 }
 
 /// One finding.
@@ -143,15 +154,13 @@ pub async fn preflight(config: &Config, cancel: &CancellationToken) -> Preflight
     let mut found = Preflight::default();
     let directory_usable = check_backup_dir(config, &mut found);
     check_tools(config, cancel, &mut found).await;
-    for source in &config.databases {
-        // A server that does not answer is waited for; a signal is not.
-        let cancelled = tokio::select! {
-            () = check_database(source, &mut found) => false,
-            () = cancel.cancelled() => true,
-        };
-        if cancelled {
-            return found;
-        }
+    // A server that does not answer is waited for; a signal is not.
+    let cancelled = tokio::select! {
+        () = databases::check(config, &mut found) => false,
+        () = cancel.cancelled() => true,
+    };
+    if cancelled {
+        return found;
     }
     for source in &config.trees {
         check_tree(config, source, cancel, &mut found).await;
@@ -214,77 +223,6 @@ async fn check_tools(config: &Config, cancel: &CancellationToken, found: &mut Pr
     }
 }
 
-async fn check_database(source: &DatabaseSource, found: &mut Preflight) {
-    let label = source.label.as_str();
-    let blocks = match source.role {
-        DatabaseRole::Supabase => Blocks::Run,
-        DatabaseRole::Keycloak | DatabaseRole::Extra => Blocks::Step(label.to_owned()),
-    };
-    let told = match ask(source).await {
-        Ok(told) => told,
-        Err(error) => {
-            found.checks.push(Check {
-                subject: label.to_owned(),
-                outcome: Outcome::Failed,
-                text: error.to_string(),
-                blocks,
-                passing: error.is_transient(),
-            });
-            return;
-        }
-    };
-    if let Some(tools) = &found.tools {
-        for obstacle in told.facts.obstacles(tools.version.major) {
-            found.say(label, Outcome::Failed, &blocks, obstacle);
-        }
-    }
-    for warning in told.facts.warnings() {
-        found.say(label, Outcome::Warning, &blocks, warning);
-    }
-    let facts = &told.facts;
-    let schema = told
-        .keycloak_schema
-        .as_ref()
-        .map(|version| format!(", Keycloak schema {version}"))
-        .unwrap_or_default();
-    let text = format!(
-        "PostgreSQL {} at {}, role {}{}, {} tables, {}{schema}",
-        facts.server_version,
-        source.dsn,
-        facts.user,
-        if facts.superuser { " (superuser)" } else { "" },
-        facts.tables,
-        space::human(facts.database_bytes),
-    );
-    found.say(label, Outcome::Passed, &blocks, text);
-    if source.role == DatabaseRole::Keycloak && told.keycloak_schema.is_none() {
-        found.say(
-            label,
-            Outcome::Warning,
-            &blocks,
-            "no Keycloak schema version found (table migration_model): is this Keycloak's database?",
-        );
-    }
-    found.databases.insert(label.to_owned(), told);
-}
-
-async fn ask(source: &DatabaseSource) -> Result<DatabaseFacts, postgres::server::ServerError> {
-    let server = Server::connect(&source.dsn).await?;
-    let facts = server.facts().await?;
-    let keycloak_schema = match source.role {
-        DatabaseRole::Keycloak => {
-            server
-                .keycloak_schema_version(source.dsn.schema.as_deref())
-                .await?
-        }
-        DatabaseRole::Supabase | DatabaseRole::Extra => None,
-    };
-    Ok(DatabaseFacts {
-        facts,
-        keycloak_schema,
-    })
-}
-
 async fn check_tree(
     config: &Config,
     source: &TreeSource,
@@ -311,9 +249,9 @@ async fn check_tree(
     match measured {
         Ok(Ok(tree)) => {
             let text = format!(
-                "{} holds {} files, {}",
+                "{} holds {}, {}",
                 source.root.display(),
-                tree.files,
+                counted(tree.files, "file"),
                 space::human(tree.bytes)
             );
             found.say(label, Outcome::Passed, &blocks, text);

@@ -154,7 +154,15 @@ pub async fn run(
         .as_ref()
         .map(|tools| format!("PostgreSQL {}", tools.version.text));
 
-    let filled = fill(config, &found, &partial, &mut manifest, &mut ledger, cancel).await;
+    let filled = Box::pin(fill(
+        config,
+        &found,
+        &partial,
+        &mut manifest,
+        &mut ledger,
+        cancel,
+    ))
+    .await;
     let outcome = match filled {
         Ok(()) if cancel.is_cancelled() => Err(RunError::Interrupted),
         Ok(()) => finish(&catalog, &partial, &mut manifest, &mut ledger.records)
@@ -260,7 +268,7 @@ async fn fill(
     cancel: &CancellationToken,
 ) -> Result<(), RunError> {
     let mut skip_because = None;
-    for step in plan(config) {
+    for step in plan(config, &found.others) {
         if let Some(failed) = &skip_because {
             ledger.skip(&step.name, &format!("{failed} failed"));
             continue;

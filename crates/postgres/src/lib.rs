@@ -2,6 +2,7 @@
 //! settings or steps; of our crates it imports `stream` alone.
 
 pub mod census;
+pub mod databases;
 pub mod digest;
 pub mod dsn;
 pub mod dump;
@@ -16,3 +17,4 @@ mod session;
 pub mod snapshot;
 mod tls;
 pub mod tools;
+pub mod words;

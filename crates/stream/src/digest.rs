@@ -4,6 +4,11 @@ use std::io::{self, Write};
 
 use sha2::{Digest, Sha256};
 
+/// SHA-256 of bytes in memory, in hex.
+pub fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
 /// A writer that hashes and counts what it hands on.
 pub struct Hashing<W> {
     inner: W,

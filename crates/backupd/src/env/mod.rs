@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use catalog::manifest::Manifest;
 use catalog::retention::Policy;
 use chrono::{DateTime, Utc};
 use engine::Config;
@@ -148,6 +149,7 @@ impl Environment {
     fn read_config(&self, problems: &mut Problems) -> Option<Config> {
         let backup_dir = self.dir(problems);
         let (databases, trees) = sources::read(&self.vars, problems);
+        let others = sources::other_databases(&self.vars, &databases, problems);
         let (format, encoding) = parse::format_and_encoding(&self.vars, problems);
         let retention = parse::retention(&self.vars, problems);
         let (reconcile, storage_prefix) = sources::reconcile(&self.vars, problems);
@@ -161,6 +163,7 @@ impl Environment {
             .map(|(backup_dir, retention)| Config {
                 backup_dir,
                 databases,
+                others,
                 trees,
                 format,
                 encoding,
@@ -200,17 +203,24 @@ impl Environment {
         problems.unless(root)
     }
 
-    /// The databases that the settings name rightly.
-    pub fn database_labels(&self) -> Vec<String> {
+    /// The databases that the settings name rightly, and those of a set that `BACKUP_DATABASES` brought into it.
+    pub fn database_labels(&self, set: Option<&Manifest>) -> Vec<String> {
         let (databases, _) = sources::read(&self.vars, &mut Problems::default());
-        databases.into_iter().map(|source| source.label).collect()
+        let others = sources::others_of(set, &databases);
+        let all = databases.into_iter().chain(others);
+        all.map(|source| source.label).collect()
     }
 
     /// Where databases are restored to: the sources themselves, and as whom. On the worst day not everything is set: what is wrong
-    /// with other sources does not matter.
-    pub fn restore_targets(&self, labels: &[String]) -> Result<Vec<RestoreTarget>, Problems> {
+    /// with other sources does not matter. A label without a setting is looked up in the set.
+    pub fn restore_targets(
+        &self,
+        labels: &[String],
+        set: Option<&Manifest>,
+    ) -> Result<Vec<RestoreTarget>, Problems> {
         let mut problems = Problems::default();
-        let (databases, _) = sources::read(&self.vars, &mut problems);
+        let (mut databases, _) = sources::read(&self.vars, &mut problems);
+        databases.extend(sources::others_of(set, &databases));
         let mut urls_problems = Problems::default();
         let urls = sources::restore_urls(&self.vars, &mut urls_problems);
         if !urls_problems.0.is_empty() {

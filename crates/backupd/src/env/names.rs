@@ -34,6 +34,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("SUPABASE_STORAGE_PATH"),
     plain("BACKUP_DIR"),
     plain("BACKUP_SOURCES"),
+    plain("BACKUP_DATABASES"),
     secret("BACKUP_EXTRA_DATABASES"),
     plain("BACKUP_EXTRA_PATHS"),
     plain("BACKUP_STORAGE_PREFIX"),

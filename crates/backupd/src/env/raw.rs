@@ -29,6 +29,7 @@ pub struct Sources {
     pub backup_storage_prefix: Option<String>,
     pub backup_reconcile: Option<String>,
     pub backup_sources: Option<String>,
+    pub backup_databases: Option<String>,
     pub backup_extra_databases: Option<String>,
     pub backup_extra_paths: Option<String>,
 }

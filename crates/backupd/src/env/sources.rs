@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::config::{DatabaseRole, DatabaseSource, ReconcileMode, TreeRole, TreeSource};
+use catalog::manifest::{Kind, Manifest};
+use engine::config::{
+    DatabaseRole, DatabaseSource, LABEL_MAX, OtherDatabases, RESERVED_LABELS, ReconcileMode,
+    TreeRole, TreeSource, is_label,
+};
 use postgres::dsn::Dsn;
 
 use super::{Problems, parse, raw};
@@ -11,10 +15,6 @@ const SUPABASE: &str = "supabase";
 const KEYCLOAK: &str = "keycloak";
 const STORAGE: &str = "storage";
 const SOURCES: [&str; 3] = [SUPABASE, KEYCLOAK, STORAGE];
-/// Names of a run's own steps, which no label may take.
-const STEPS: [&str; 5] = ["preflight", "manifest", "verify", "offsite", "retention"];
-/// Labels become file names and metric labels.
-const LABEL_MAX: usize = 40;
 
 /// Databases and trees in the order of a run.
 pub fn read(
@@ -77,6 +77,84 @@ pub fn read(
         );
     }
     (databases, trees)
+}
+
+/// What becomes of the other databases of Supabase's server: `BACKUP_DATABASES`. `databases` are those with settings of their own.
+pub fn other_databases(
+    vars: &BTreeMap<String, String>,
+    databases: &[DatabaseSource],
+    problems: &mut Problems,
+) -> OtherDatabases {
+    const NAME: &str = "BACKUP_DATABASES";
+    let raw: raw::Sources = raw::read(vars);
+    let Some(text) = raw.backup_databases else {
+        return OtherDatabases::Told;
+    };
+    let names: Vec<String> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let others = match names.as_slice() {
+        [] => {
+            problems.say(format!(
+                "{NAME}={text} names no database: use all, none, or names separated by commas"
+            ));
+            OtherDatabases::Told
+        }
+        [one] if one == "none" => OtherDatabases::LeftOut,
+        [one] if one == "all" => OtherDatabases::All,
+        _ => OtherDatabases::Named(names),
+    };
+    let of_server = matches!(others, OtherDatabases::All | OtherDatabases::Named(_));
+    let has_server = databases
+        .iter()
+        .any(|source| source.role == DatabaseRole::Supabase);
+    // A DATABASE_URL that is wrong has words of its own.
+    if of_server && !has_server && problems.0.is_empty() {
+        problems.say(format!(
+            "{NAME} is of Supabase's server, and `supabase` is not in BACKUP_SOURCES: name databases in BACKUP_EXTRA_DATABASES"
+        ));
+    }
+    others
+}
+
+/// Databases that `BACKUP_DATABASES` brought into a set: by the set's own words of the server that its Supabase database came from, and
+/// on today's server of that. A label of another server whose setting is gone is none of them: it must not come over a database here.
+pub fn others_of(set: Option<&Manifest>, databases: &[DatabaseSource]) -> Vec<DatabaseSource> {
+    let today = databases
+        .iter()
+        .find(|source| source.role == DatabaseRole::Supabase);
+    let (Some(set), Some(today)) = (set, today) else {
+        return Vec::new();
+    };
+    let origins = set
+        .artifacts
+        .iter()
+        .filter(|artifact| artifact.kind == Kind::Database)
+        .filter_map(|artifact| Some((&artifact.label, artifact.source.as_ref()?)));
+    let Some((_, then)) = origins.clone().find(|(label, _)| *label == SUPABASE) else {
+        return Vec::new();
+    };
+    origins
+        .filter(|(_, origin)| (&origin.host, origin.port) == (&then.host, then.port))
+        .map(|(label, origin)| {
+            database(
+                label,
+                DatabaseRole::Found,
+                today.dsn.to_database(&origin.database),
+            )
+        })
+        .filter(|found| {
+            let is_here = |source: &DatabaseSource| {
+                source.label == found.label
+                    || source.dsn.is_same_server(&found.dsn)
+                        && source.dsn.database == found.dsn.database
+            };
+            !RESERVED_LABELS.contains(&found.label.as_str()) && !databases.iter().any(is_here)
+        })
+        .collect()
 }
 
 /// What follows when files and objects do not agree, and where the buckets lie.
@@ -245,8 +323,7 @@ fn pairs(
 ) -> Vec<(String, String)> {
     let pairs = label_pairs(name, text, problems);
     for (label, _) in &pairs {
-        let taken = SOURCES.contains(&label.as_str()) || STEPS.contains(&label.as_str());
-        if taken || !labels.insert(label.clone()) {
+        if RESERVED_LABELS.contains(&label.as_str()) || !labels.insert(label.clone()) {
             problems.say(format!(
                 "{name}: the label `{label}` is taken: choose another"
             ));
@@ -276,12 +353,4 @@ fn label_pairs(name: &str, text: Option<&str>, problems: &mut Problems) -> Vec<(
         }
     }
     pairs
-}
-
-fn is_label(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= LABEL_MAX
-        && text.bytes().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
-        })
 }

@@ -1,6 +1,7 @@
 //! Settings by table: what an operator writes, and what they are told.
 
 use super::*;
+use engine::config::OtherDatabases;
 
 fn good() -> BTreeMap<String, String> {
     [
@@ -197,6 +198,75 @@ fn extra_sources_keep_their_order_and_values_with_commas() {
     assert_eq!(labels, ["supabase", "keycloak", "a", "b"]);
     assert_eq!(read.trees[1].root, PathBuf::from("/srv/a,b/.env"));
     assert_eq!(read.trees[2].file_stem(), "extra_keys.tar");
+}
+
+#[test]
+fn other_databases_by_table() {
+    let named = |names: &[&str]| {
+        OtherDatabases::Named(names.iter().map(|name| (*name).to_owned()).collect())
+    };
+    for (value, others) in [
+        (None, OtherDatabases::Told),
+        (Some("all"), OtherDatabases::All),
+        (Some("none"), OtherDatabases::LeftOut),
+        (Some("_supabase"), named(&["_supabase"])),
+        (Some("_supabase, All"), named(&["_supabase", "All"])),
+    ] {
+        let read = config(&[("BACKUP_DATABASES", value)]).unwrap();
+        assert_eq!(read.others, others, "{value:?}");
+    }
+    assert!(complaint(&[("BACKUP_DATABASES", Some(","))]).contains("names no database"));
+    let elsewhere = complaint(&[
+        ("BACKUP_DATABASES", Some("all")),
+        ("BACKUP_SOURCES", Some("keycloak")),
+    ]);
+    assert!(elsewhere.contains("is of Supabase's server"), "{elsewhere}");
+}
+
+#[test]
+fn a_set_names_databases_of_its_own_server_alone() {
+    let artifact = |label: &str, host: &str, database: &str| {
+        serde_json::json!({
+            "file": format!("{label}_db.sql.gz"), "kind": "database", "label": label, "format": "plain", "compression": "gzip",
+            "bytes": 1, "raw_bytes": 1, "sha256": "00",
+            "source": {"host": host, "port": 5432, "database": database, "user": "u", "server_version": "15.8"}
+        })
+    };
+    let mut set = Manifest::begin(
+        "20261120T020000Z".parse().unwrap(),
+        "manual",
+        "2026-11-20T02:00:00Z".parse().unwrap(),
+    );
+    set.artifacts = [
+        artifact("supabase", "old-db", "postgres"),
+        artifact("_supabase", "old-db", "_supabase"),
+        artifact("elsewhere", "other", "_supabase"),
+        // Would come over Supabase's own.
+        artifact("twin", "old-db", "postgres"),
+    ]
+    .map(|artifact| serde_json::from_value(artifact).unwrap())
+    .into();
+    let environment = Environment::new(good(), Problems::default());
+    assert_eq!(
+        environment.database_labels(Some(&set)),
+        ["supabase", "keycloak", "_supabase"]
+    );
+    let targets = environment
+        .restore_targets(&["_supabase".to_owned()], Some(&set))
+        .unwrap();
+    let dsn = &targets[0].source.dsn;
+    assert_eq!(
+        (dsn.host.as_str(), dsn.database.as_str()),
+        ("db", "_supabase")
+    );
+    for label in ["elsewhere", "twin"] {
+        assert!(
+            environment
+                .restore_targets(&[label.to_owned()], Some(&set))
+                .is_err(),
+            "{label}"
+        );
+    }
 }
 
 #[test]

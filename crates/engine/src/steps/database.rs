@@ -110,7 +110,7 @@ impl Instant {
                     DatabaseRole::Supabase => {
                         read_objects(snapshot.server(), context, product).await
                     }
-                    DatabaseRole::Keycloak | DatabaseRole::Extra => true,
+                    DatabaseRole::Keycloak | DatabaseRole::Extra | DatabaseRole::Found => true,
                 };
                 Self {
                     snapshot: held.then_some(snapshot),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::event::Observer;
 use crate::plan::{Source, Step};
-use crate::preflight::Preflight;
+use crate::preflight::{Preflight, has_vanished};
 use crate::reconcile::Reconciler;
 
 /// What a step works with.
@@ -80,15 +80,29 @@ impl Product {
 
 /// Does one data step. A finding of preflight against the step is its failure.
 pub(crate) async fn perform(step: &Step, context: &Context<'_>) -> Product {
-    if let Some(failure) = context.preflight.blocked(&step.name) {
-        return Product {
+    let product = match (context.preflight.blocked(&step.name), &step.source) {
+        (Some(failure), _) => Product {
             failure: Some(failure),
             ..Product::default()
-        };
-    }
+        },
+        (None, Source::Database(source)) => lock_wait::perform(source, context).await,
+        (None, Source::Tree(source)) => tree::perform(source, context).await,
+    };
     match &step.source {
-        Source::Database(source) => lock_wait::perform(source, context).await,
-        Source::Tree(source) => tree::perform(source, context).await,
+        Source::Database(source)
+            if product.failure.is_some()
+                && product.artifacts.is_empty()
+                && has_vanished(source).await =>
+        {
+            Product {
+                notes: vec![format!(
+                    "database {} was dropped or renamed while the run was at work: it is not in this set",
+                    source.dsn.database.replace(char::is_control, "?")
+                )],
+                ..Product::default()
+            }
+        }
+        _ => product,
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use catalog::catalog::Entry;
 use catalog::history::{Happening, History};
+use catalog::manifest::Manifest;
 use engine::config::DatabaseRole;
 use engine::restore::database::{
     DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, plan, restore_database,
@@ -27,7 +28,7 @@ pub async fn execute(
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
-    let mut targets = environment.restore_targets(labels)?;
+    let mut targets = environment.restore_targets(labels, entry.manifest.as_ref().ok())?;
     for target in &mut targets {
         name_ourselves(asked, target);
     }
@@ -89,10 +90,11 @@ pub async fn execute(
 pub async fn undo(
     asked: &Restore,
     labels: &[String],
+    set: Option<&Manifest>,
     environment: &Environment,
 ) -> Result<Exit, Refusal> {
     let mut text = String::new();
-    for mut target in environment.restore_targets(labels)? {
+    for mut target in environment.restore_targets(labels, set)? {
         name_ourselves(asked, &mut target);
         let name = &target.source.dsn.database;
         match put_back(&target.dsns, name).await {

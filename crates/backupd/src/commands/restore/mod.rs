@@ -69,8 +69,13 @@ pub async fn execute(
 }
 
 async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusal> {
+    // What a set says of databases that no setting names; without one, the settings' own are looked at.
+    let entry = find(environment, &asked.set).ok();
+    let set = entry
+        .as_ref()
+        .and_then(|entry| entry.manifest.as_ref().ok());
     let mut labels = if asked.only.is_empty() {
-        environment.database_labels()
+        environment.database_labels(set)
     } else {
         asked.only.clone()
     };
@@ -86,7 +91,7 @@ async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusa
     if labels.is_empty() {
         return Ok(Exit::Done);
     }
-    database::undo(asked, &labels, environment).await
+    database::undo(asked, &labels, set, environment).await
 }
 
 /// The label of Supabase's storage tree.
