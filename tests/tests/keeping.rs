@@ -74,6 +74,35 @@ fn sets_older_than_seven_days_go_and_younger_ones_stay() {
 }
 
 #[test]
+fn a_set_from_the_future_is_told_and_takes_the_place_of_no_other() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let first = stack.only_set();
+    let future = older(&stack, &first, -Duration::days(400));
+    let run = stack.backupd(["run"]).env("BACKUP_KEEP_LAST", "1");
+    let outcome = run.env("BACKUP_RETENTION_DAYS", "0").succeed();
+    assert!(outcome.stdout.contains("removed 1 older"), "{outcome}");
+    let sets = stack.sets();
+    assert!(!first.exists() && sets.len() == 2 && sets[1] == future);
+    let name = |set: &Path| set.file_name().unwrap().to_str().unwrap().to_owned();
+    let listed = stack.backupd(["list"]).succeed().stdout;
+    let line = |set: &Path| {
+        let found = listed.lines().find(|line| line.contains(&name(set)));
+        found.unwrap().to_owned()
+    };
+    assert!(line(&future).contains("from the future"), "{listed}");
+    assert!(!line(&sets[0]).contains("from the future"), "{listed}");
+    let latest = stack.backupd(["show", "latest"]).succeed();
+    assert!(latest.stdout.contains(&name(&sets[0])), "{latest}");
+    // With the newest gone, no other takes its place.
+    fs::remove_dir_all(&sets[0]).unwrap();
+    let none = stack.backupd(["show", "latest"]).run();
+    assert_eq!(none.code, Some(1), "{none}");
+    assert!(none.stderr.contains("dated in the future"), "{none}");
+    stack.backupd(["show", &name(&future)]).succeed();
+}
+
+#[test]
 fn a_failed_run_removes_nothing() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();

@@ -64,6 +64,16 @@ pub enum FindError {
     /// There are none.
     #[error("there are no backup sets in {}", root.display())]
     NoSets { root: PathBuf },
+    /// The good ones are all from the future.
+    #[error(
+        "the {sets} good set(s) in {} are all dated in the future: the clock, {now}, is wrong, or was; name a set by its id to use it all the same",
+        root.display()
+    )]
+    OnlyFuture {
+        root: PathBuf,
+        sets: usize,
+        now: SetId,
+    },
     /// There are only failed or damaged ones.
     #[error("none of the {sets} set(s) in {} is good: `backupd list` says why", root.display())]
     NoGoodSet { root: PathBuf, sets: usize },
@@ -127,7 +137,7 @@ impl Catalog {
     }
 
     /// The set that is meant.
-    pub fn find(&self, selector: &Selector) -> Result<Entry, FindError> {
+    pub fn find(&self, selector: &Selector, now: DateTime<Utc>) -> Result<Entry, FindError> {
         let mut entries = self.list()?;
         let root = self.root.clone();
         if entries.is_empty() {
@@ -135,10 +145,16 @@ impl Catalog {
         }
         let sets = entries.len();
         match selector {
-            Selector::Latest => entries
-                .into_iter()
-                .rfind(|entry| entry.good)
-                .ok_or(FindError::NoGoodSet { root, sets }),
+            Selector::Latest => {
+                if let Some(at) = newest_good(&entries, now) {
+                    return Ok(entries.swap_remove(at));
+                }
+                let now = SetId::at(now);
+                Err(match entries.iter().filter(|entry| entry.good).count() {
+                    0 => FindError::NoGoodSet { root, sets },
+                    sets => FindError::OnlyFuture { root, sets, now },
+                })
+            }
             Selector::Prefix(prefix) => {
                 entries.retain(|entry| entry.id.to_string().starts_with(prefix));
                 let prefix = prefix.clone();
@@ -154,10 +170,12 @@ impl Catalog {
         }
     }
 
-    /// Makes the directory of a new set. Where the id is taken, by a run in the same second or because the clock was set back, the next
-    /// free one is used; nothing is overwritten.
+    /// Makes the directory of a new set. Where the clock was set back a little, it comes behind the newest set all the same, so that
+    /// retention and `latest` see it as the newest. Where the id is taken, the next free one is used; nothing is overwritten.
     pub fn begin(&self, now: DateTime<Utc>) -> io::Result<PartialSet> {
-        let mut id = SetId::at(now);
+        let present = self.ids()?.into_iter();
+        let newest = present.filter(|id| !id.is_from_the_future(now)).max();
+        let mut id = SetId::at(now).max(newest.map_or(SetId::at(now), SetId::next));
         for _ in 0..ID_TRIES {
             let dir = self.aside(id, PARTIAL);
             if !self.path(id).exists() {
@@ -267,6 +285,13 @@ impl Catalog {
     fn aside(&self, id: SetId, suffix: &str) -> PathBuf {
         self.root.join(format!(".{id}{suffix}"))
     }
+}
+
+/// Where the newest good set that the clock allows is among sets in the order of their ids.
+pub fn newest_good(entries: &[Entry], now: DateTime<Utc>) -> Option<usize> {
+    entries
+        .iter()
+        .rposition(|entry| entry.good && !entry.id.is_from_the_future(now))
 }
 
 /// What a look at names and sizes finds wrong.

@@ -55,7 +55,7 @@ pub fn plan(candidates: &[Candidate], policy: &Policy, now: DateTime<Utc>) -> Ve
     newest_first.sort_by_key(|candidate| std::cmp::Reverse(candidate.id));
     let good: Vec<SetId> = newest_first
         .iter()
-        .filter(|candidate| candidate.good)
+        .filter(|candidate| candidate.good && !candidate.id.is_from_the_future(now))
         .map(|candidate| candidate.id)
         .collect();
     let rules = Rules::new(&good, policy);
@@ -128,14 +128,17 @@ fn newest_of_each<P: PartialEq>(
 
 fn decide(candidate: &Candidate, rules: &Rules, policy: &Policy, now: DateTime<Utc>) -> Decision {
     let mut reasons = Vec::new();
+    if candidate.id.is_from_the_future(now) {
+        // The clock was wrong, then or now: nobody can say how old it is, and it counts for no rule.
+        reasons.push("from the future".to_owned());
+    }
     if !candidate.removable {
         reasons.push("not known to be a set of this backupd".to_owned());
     }
-    if let Some(days) = policy.days.or((!candidate.good).then_some(FAILED_DAYS)) {
-        // A set from the future is one that the clock was wrong about, then or now: younger than any age.
-        if now - candidate.id.time() < Duration::days(i64::from(days)) {
-            reasons.push(format!("younger than {days} days"));
-        }
+    if let Some(days) = policy.days.or((!candidate.good).then_some(FAILED_DAYS))
+        && now - candidate.id.time() < Duration::days(i64::from(days))
+    {
+        reasons.push(format!("younger than {days} days"));
     }
     for (rule, kept) in &rules.kept_by {
         if kept.contains(&candidate.id) {

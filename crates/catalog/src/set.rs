@@ -10,6 +10,10 @@ const FORMAT: &str = "%Y%m%dT%H%M%SZ";
 /// Characters of an id, `20261120T020000Z`.
 const LENGTH: usize = 16;
 
+/// A clock may differ from the one that named a set by this much. A set from further ahead says nothing about the present: the clock was
+/// wrong then, or is now.
+const CLOCK_SKEW: Duration = Duration::minutes(5);
+
 /// A set's id, `20261120T020000Z`; ordered by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -24,6 +28,11 @@ impl SetId {
     /// When the set was begun, by the clock of then.
     pub fn time(self) -> DateTime<Utc> {
         self.0
+    }
+
+    /// Whether it names a moment that the clock does not allow. Such a set is kept and told, and counts for nothing.
+    pub fn is_from_the_future(self, now: DateTime<Utc>) -> bool {
+        self.0 > now + CLOCK_SKEW
     }
 
     /// The id a second later.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A clock may be wrong by this much; a set from further ahead in the future says nothing about the present.
+/// A clock that is set back by less repeats no run.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
 /// What is known.

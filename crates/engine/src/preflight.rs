@@ -354,5 +354,9 @@ fn check_space(config: &Config, found: &mut Preflight) {
 /// The newest good set's manifest. None where there is none, or where the catalog cannot be read: then the estimate does without it.
 fn last_manifest(config: &Config) -> Option<Manifest> {
     let catalog = Catalog::open_read_only(&config.backup_dir).ok()?;
-    catalog.find(&Selector::Latest).ok()?.manifest.ok()
+    catalog
+        .find(&Selector::Latest, crate::clock::now())
+        .ok()?
+        .manifest
+        .ok()
 }

@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use catalog::catalog::{Catalog, Entry};
+use catalog::catalog::{Catalog, Entry, newest_good};
 use catalog::drill::DrillVerdict;
 use catalog::history::{Happening, History, Record};
 use catalog::manifest::{RunStatus, StepRecord};
 use catalog::retention::{Decision, Policy};
 use catalog::set::SetId;
-use catalog::verdict::CLOCK_TOLERANCE;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -112,16 +111,14 @@ pub enum RunResult {
 impl Survey {
     /// The newest good set that is not from the future.
     pub fn newest_good(&self, now: DateTime<Utc>) -> Option<&Entry> {
-        self.sets
-            .iter()
-            .rfind(|entry| entry.good && !from_the_future(entry, now))
+        newest_good(&self.sets, now).map(|at| &self.sets[at])
     }
 
     /// Good sets whose date the clock does not allow.
     pub fn future_sets(&self, now: DateTime<Utc>) -> usize {
         self.sets
             .iter()
-            .filter(|entry| entry.good && from_the_future(entry, now))
+            .filter(|entry| entry.good && entry.id.is_from_the_future(now))
             .count()
     }
 
@@ -141,10 +138,6 @@ impl Survey {
             .as_ref()
             .is_some_and(|run| run.result == RunResult::Interrupted)
     }
-}
-
-fn from_the_future(entry: &Entry, now: DateTime<Utc>) -> bool {
-    entry.id.time() > now + CLOCK_TOLERANCE
 }
 
 /// Asks a backup directory. A fault is an answer too.

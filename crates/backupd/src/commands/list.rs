@@ -2,6 +2,7 @@
 
 use catalog::catalog::Entry;
 use catalog::manifest::{Manifest, RunStatus};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Exit, Refusal, open, print_json, print_text};
@@ -15,6 +16,7 @@ struct Row {
     set: String,
     status: Option<RunStatus>,
     good: bool,
+    from_the_future: bool,
     why_not_good: Option<String>,
     trigger: Option<String>,
     started_at: Option<String>,
@@ -24,8 +26,9 @@ struct Row {
 
 pub fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refusal> {
     let dir = environment.backup_dir()?;
+    let now = engine::clock::now();
     let entries = open(&dir)?.list()?;
-    let rows: Vec<Row> = entries.iter().map(row).collect();
+    let rows: Vec<Row> = entries.iter().map(|entry| row(entry, now)).collect();
     if output.json {
         print_json(&rows)?;
         return Ok(Exit::Done);
@@ -43,19 +46,28 @@ pub fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refus
             row.trigger.as_deref().unwrap_or("-"),
             &bytes(row.bytes),
             &row.duration_ms.map_or("-".to_owned(), duration),
-            row.why_not_good.as_deref().unwrap_or(""),
+            &note(row),
         ]);
     }
     print_text(&table.to_string())?;
     Ok(Exit::Done)
 }
 
-fn row(entry: &Entry) -> Row {
+fn note(row: &Row) -> String {
+    let future = row.from_the_future.then_some(
+        "from the future: the clock is or was wrong; `latest` and retention pass over it",
+    );
+    let notes = [future, row.why_not_good.as_deref()];
+    notes.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn row(entry: &Entry, now: DateTime<Utc>) -> Row {
     let manifest = entry.manifest.as_ref().ok();
     Row {
         set: entry.id.to_string(),
         status: manifest.map(|manifest| manifest.status),
         good: entry.good,
+        from_the_future: entry.id.is_from_the_future(now),
         why_not_good: entry.why_not_good.clone(),
         trigger: manifest.map(|manifest| manifest.trigger.clone()),
         started_at: manifest.map(|manifest| {

@@ -132,7 +132,7 @@ impl Refusal {
 /// Opens the catalog for reading and finds a set.
 fn find(environment: &Environment, selector: &Selector) -> Result<Entry, Refusal> {
     let dir = environment.backup_dir()?;
-    Ok(open(&dir)?.find(selector)?)
+    Ok(open(&dir)?.find(selector, engine::clock::now())?)
 }
 
 fn open(dir: &std::path::Path) -> Result<Catalog, Refusal> {

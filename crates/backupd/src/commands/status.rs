@@ -78,9 +78,13 @@ fn text(report: &Report) -> String {
     table.row(["schedule", report.schedule.as_deref().unwrap_or("off")]);
     let disk = &report.disk;
     let room = format!(
-        "{} sets, {} of them good, {}; {} free",
+        "{} sets, {} of them good{}, {}; {} free",
         disk.sets,
         disk.good_sets,
+        match disk.future_sets {
+            0 => String::new(),
+            sets => format!(" ({sets} from the future, which count for nothing)"),
+        },
         bytes(disk.set_bytes),
         bytes(disk.free_bytes)
     );

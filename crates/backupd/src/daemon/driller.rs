@@ -61,7 +61,8 @@ impl Driller {
     async fn perform(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let service = &self.state.service;
         let config = &service.config;
-        let entry = Catalog::open_read_only(&config.backup_dir)?.find(&Selector::Latest)?;
+        let entry =
+            Catalog::open_read_only(&config.backup_dir)?.find(&Selector::Latest, clock::now())?;
         let search = &config.tools;
         let tools = Tools::find(search.bindir.as_deref(), &search.path, &self.cancel).await?;
         info!(set = %entry.id, "drill started");

@@ -185,7 +185,7 @@ fn set(entry: &Entry, now: DateTime<Utc>) -> Markup {
     let manifest = entry.manifest.as_ref().ok();
     html! {
         tr.failed[!entry.good] {
-            td { code { (entry.id) } @if let Some(why) = &entry.why_not_good { div.why { (why) } } }
+            td { code { (entry.id) } @if let Some(why) = &entry.why_not_good { div.why { (why) } } @if entry.id.is_from_the_future(now) { div.why { "from the future" } } }
             td { @if entry.good { span.mark.ok { "yes" } } @else { span.mark.no { "no" } } }
             td { @if let Some(manifest) = manifest { (marks(&manifest.steps)) } }
             td { (span(now - entry.id.time())) }

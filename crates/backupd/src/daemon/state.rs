@@ -103,6 +103,9 @@ pub struct NextRun {
 pub struct Disk {
     /// Good sets.
     pub good_sets: usize,
+    /// Good sets dated later than the clock allows, which count for nothing.
+    #[serde(default)]
+    pub future_sets: usize,
     /// All sets.
     pub sets: usize,
     /// Bytes of all sets.
@@ -214,6 +217,7 @@ impl State {
             heartbeat_age_seconds: silence.num_seconds(),
             disk: Disk {
                 good_sets: survey.good(),
+                future_sets: survey.future_sets(now),
                 sets: survey.sets.len(),
                 set_bytes: survey.bytes(),
                 free_bytes: survey.free,

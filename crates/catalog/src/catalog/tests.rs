@@ -60,17 +60,17 @@ fn sets_are_found_by_latest_and_by_their_beginning() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = Catalog::open(dir.path()).unwrap();
     assert!(matches!(
-        catalog.find(&Selector::Latest),
+        catalog.find(&Selector::Latest, moment("20261120T030000Z")),
         Err(FindError::NoSets { .. })
     ));
     make(&catalog, "20261119T020000Z", RunStatus::Failed);
     assert!(matches!(
-        catalog.find(&Selector::Latest),
+        catalog.find(&Selector::Latest, moment("20261120T030000Z")),
         Err(FindError::NoGoodSet { .. })
     ));
     make(&catalog, "20261118T020000Z", RunStatus::Succeeded);
     make(&catalog, "20261120T020000Z", RunStatus::Failed);
-    let find = |text: &str| catalog.find(&text.parse().unwrap());
+    let find = |text: &str| catalog.find(&text.parse().unwrap(), moment("20261120T030000Z"));
     assert_eq!(find("latest").unwrap().id.to_string(), "20261118T020000Z");
     assert_eq!(find("20261120").unwrap().id.to_string(), "20261120T020000Z");
     assert!(
@@ -89,18 +89,47 @@ fn two_sets_in_one_second_and_a_clock_set_back_overwrite_nothing() {
     for _ in 0..3 {
         make(&catalog, "20261120T020000Z", RunStatus::Succeeded);
     }
+    // A little, which the next run makes up for; and a lot.
     make(&catalog, "20261120T015959Z", RunStatus::Succeeded);
-    make(&catalog, "20261120T015959Z", RunStatus::Succeeded);
+    make(&catalog, "20261120T010000Z", RunStatus::Succeeded);
+    make(&catalog, "20261120T010000Z", RunStatus::Succeeded);
     assert_eq!(
         ids(&catalog),
         [
-            "20261120T015959Z",
+            "20261120T010000Z",
+            "20261120T010001Z",
             "20261120T020000Z",
             "20261120T020001Z",
             "20261120T020002Z",
             "20261120T020003Z"
         ]
     );
+}
+
+#[test]
+fn a_set_from_the_future_is_never_the_latest() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let find = |text: &str, now: &str| {
+        let found = catalog.find(&text.parse().unwrap(), moment(now));
+        found
+            .map(|entry| entry.id.to_string())
+            .map_err(|error| error.to_string())
+    };
+    make(&catalog, "20300101T000000Z", RunStatus::Succeeded);
+    let words = find("latest", "20261120T030000Z").unwrap_err();
+    assert!(words.contains("all dated in the future") && words.contains("20261120T030000Z"));
+    make(&catalog, "20261120T020000Z", RunStatus::Succeeded);
+    for (now, latest) in [
+        ("20261120T030000Z", "20261120T020000Z"),
+        ("20261120T015500Z", "20261120T020000Z"),
+        ("20300102T000000Z", "20300101T000000Z"),
+    ] {
+        assert_eq!(find("latest", now).unwrap(), latest, "at {now}");
+    }
+    assert!(find("latest", "20261120T015459Z").is_err());
+    let by_name = find("2030", "20261120T030000Z");
+    assert_eq!(by_name.unwrap(), "20300101T000000Z");
 }
 
 #[test]

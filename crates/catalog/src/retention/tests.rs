@@ -120,7 +120,8 @@ fn sets_of_the_future_and_sets_not_ours_stay() {
         set("20261120T000000Z", true),
         set("20300101T000000Z", true),
     ];
-    assert_eq!(kept(&sets, &policy(Some(1)), "20261121T000000Z").len(), 2);
+    // The newest set that the clock allows stays, too old for the rule or not.
+    assert_eq!(kept(&sets, &policy(Some(1)), "20261121T000000Z").len(), 3);
     assert_eq!(kept(&sets, &policy(Some(1)), "20261120T010000Z").len(), 3);
 }
 
@@ -146,11 +147,33 @@ proptest! {
         let now = DateTime::from_timestamp(at, 0).unwrap();
         let decisions = plan(&sets, &policy, now);
         prop_assert_eq!(decisions.len(), sets.len());
-        let goods: Vec<SetId> = sets.iter().filter(|set| set.good).map(|set| set.id).collect();
+        let allowed = |set: &&Candidate| set.good && !set.id.is_from_the_future(now);
+        let goods: Vec<SetId> = sets.iter().filter(allowed).map(|set| set.id).collect();
         let keeps: Vec<SetId> = decisions.iter().filter(|d| d.keep && goods.contains(&d.id)).map(|d| d.id).collect();
         prop_assert!(keeps.len() >= goods.len().min(policy.min.max(1) as usize));
         prop_assert_eq!(keeps.iter().max(), goods.iter().max());
         prop_assert!(decisions.iter().all(|decision| !decision.reasons.is_empty()));
+    }
+
+    #[test]
+    fn a_set_from_the_future_stays_and_changes_no_other_sets_fate(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
+        let now = DateTime::from_timestamp(at, 0).unwrap();
+        let decisions = plan(&sets, &policy, now);
+        let of_the_future = |id: SetId| id.is_from_the_future(now);
+        prop_assert!(decisions.iter().filter(|d| of_the_future(d.id)).all(|d| d.keep));
+        let present: Vec<Candidate> = sets.iter().copied().filter(|set| !of_the_future(set.id)).collect();
+        let others: Vec<Decision> = decisions.into_iter().filter(|d| !of_the_future(d.id)).collect();
+        prop_assert_eq!(plan(&present, &policy, now), others);
+    }
+
+    #[test]
+    fn the_set_just_made_stays_whatever_the_clock_did(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
+        let now = DateTime::from_timestamp(at, 0).unwrap();
+        // As `Catalog::begin` names it.
+        let newest = sets.iter().map(|set| set.id).filter(|id| !id.is_from_the_future(now)).max();
+        let made = SetId::at(now).max(newest.map_or(SetId::at(now), SetId::next));
+        let sets: Vec<Candidate> = sets.into_iter().chain([Candidate { id: made, good: true, removable: true }]).collect();
+        prop_assert!(plan(&sets, &policy, now).iter().any(|decision| decision.id == made && decision.keep));
     }
 
     #[test]
