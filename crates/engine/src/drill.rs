@@ -13,7 +13,7 @@ use catalog::history::{Happening, History};
 use catalog::lock::{Lock, LockError};
 use catalog::manifest::{Artifact, Kind, Manifest};
 use postgres::dsn::Dsn;
-use postgres::scratch::{self, Scratch, ScratchError};
+use postgres::scratch::{self, Fencing, Scratch, ScratchError};
 use postgres::tools::Tools;
 use stream::artifact::Meter;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +42,8 @@ pub struct DrillRequest<'a> {
     pub tools: &'a Tools,
     /// A server to restore into; without, a private one is made.
     pub url: Option<&'a Dsn>,
+    /// Whether the private one must be fenced.
+    pub fencing: Fencing,
     /// Longest time that it may take; `None` is without limit.
     pub time_limit: Option<Duration>,
 }
@@ -212,7 +214,9 @@ async fn perform(
         step: "drill server".to_owned(),
     });
     let tools = request.tools;
-    let scratch = match Scratch::start(&tools.bindir, tools.version.major, &dir, cancel).await {
+    let major = tools.version.major;
+    let started = Scratch::start(&tools.bindir, major, &dir, request.fencing, cancel).await;
+    let scratch = match started {
         Ok(scratch) => scratch,
         Err(error) => {
             // The error on its way says more; what remains is removed by the next drill.
@@ -220,12 +224,10 @@ async fn perform(
             return Err(error.into());
         }
     };
-    let network = if scratch.without_network {
-        "no network"
-    } else {
-        "a network that could not be taken away here"
-    };
-    report.server = format!("a private PostgreSQL {}, {network}", tools.version.text);
+    report.server = format!(
+        "a private PostgreSQL {}, {}",
+        tools.version.text, scratch.fence
+    );
     let dsn = |name: &str| {
         scratch
             .dsn(name)

@@ -1,18 +1,29 @@
-//! A private PostgreSQL server to throw away: in a directory of its own, reached by a socket alone, with no network where the kernel lets
-//! it be taken, no background workers, and the lowest priority. What it holds is never waited for to reach the disk.
+//! A private PostgreSQL server to throw away: in a directory of its own, reached by a socket alone, without background workers, at the
+//! lowest priority. What it holds is never waited for to reach the disk.
+//!
+//! A restore runs what users of the source database wrote (functions in constraints, defaults, indexes), as superuser of the server that
+//! it restores into, who may start programs and read files. So the server stands behind a fence, and is asked to break out of it before
+//! anything is restored.
+
+mod account;
+mod escape;
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{FileExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use stream::child::{ChildError, Program, Service};
 use stream::durable;
+use stream::fence::{self, Fence, FenceError, Limits};
 use stream::orphans;
 use tokio_util::sync::CancellationToken;
 
 use crate::dsn::{Dsn, DsnError};
 use crate::server::{Server, ServerError};
+use account::Accounts;
+use escape::TryError;
 
 /// Its superuser, as in a Supabase server.
 pub const SUPERUSER: &str = "supabase_admin";
@@ -21,10 +32,10 @@ const PROGRAMS: [&str; 2] = ["initdb", "postgres"];
 /// A server that recovers nothing starts within a second or two, at the lowest priority on a busy machine within this.
 const START_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Who PostgreSQL runs as when backupd is root, which it refuses: its package's user, or else nobody.
-const USERS: [&str; 2] = ["postgres", "nobody"];
-/// Bounded memory, nothing durable, nobody else, nothing that acts by itself.
-const SETTINGS: [&str; 20] = [
+/// The last words of its log.
+const LOG_TAIL: u64 = 4096;
+/// Bounded memory, nothing durable, nobody else, nothing that acts by itself, nothing that its fence refuses.
+const SETTINGS: [&str; 21] = [
     "listen_addresses=",
     "shared_preload_libraries=",
     "session_preload_libraries=",
@@ -44,8 +55,49 @@ const SETTINGS: [&str; 20] = [
     "archive_mode=off",
     "jit=off",
     "logging_collector=off",
+    "huge_pages=off",
     "dynamic_shared_memory_type=mmap",
 ];
+/// What a server reads outside its directory: libraries, extensions, time zones, dictionaries. Nothing of it is anybody's own, and programs
+/// are in other directories.
+const READ: [&str; 11] = [
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share",
+    "/usr/local/lib",
+    "/usr/local/share",
+    "/var/cache/postgresql/dicts",
+    "/etc/localtime",
+    "/etc/ld.so.cache",
+    "/etc/ssl/openssl.cnf",
+];
+/// What starts a program that has shared libraries: of glibc and musl, on x86-64 and arm64.
+const LOADERS: [&str; 4] = [
+    "/lib64/ld-linux-x86-64.so.2",
+    "/lib/ld-linux-aarch64.so.1",
+    "/lib/ld-musl-x86_64.so.1",
+    "/lib/ld-musl-aarch64.so.1",
+];
+/// A row of 1 GiB, the longest there is, is held several times while it is loaded.
+const MEMORY: u64 = 8 << 30;
+/// PostgreSQL's files are of 1 GiB at most.
+const FILE: u64 = 2 << 30;
+/// Connections and the server's own processes are two dozen.
+const PROCESSES: u64 = 64;
+/// Where its user is ours, other containers' processes of the same number count too.
+const PROCESSES_OF_OURS: u64 = 2048;
+
+/// Whether a scratch server must be fenced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fencing {
+    /// There is no server without a fence that holds.
+    #[default]
+    Required,
+    /// It is another user where we are root, and bounded; nothing else.
+    Off,
+}
 
 /// A running scratch server. Dropped, it is killed; its directory goes with [`Scratch::stop`] or [`sweep`].
 pub struct Scratch {
@@ -53,8 +105,9 @@ pub struct Scratch {
     dir: PathBuf,
     /// A socket's path has 107 bytes at most, and the directory's own may be longer.
     sockets: tempfile::TempDir,
-    /// Whether it has no network at all.
-    pub without_network: bool,
+    log: File,
+    /// What keeps it from the rest of the machine, in words.
+    pub fence: String,
 }
 
 /// Why there is no scratch server.
@@ -71,9 +124,24 @@ pub enum ScratchError {
         missing: &'static str,
         major: u32,
     },
+    /// It cannot be kept from the rest of the machine.
+    #[error(
+        "a restored database runs code of its users, and here it cannot be kept from everything else: {0}. Name a server of its own in \
+         BACKUP_DRILL_URL, or accept that it can do what backupd can with BACKUP_DRILL_FENCE=off"
+    )]
+    NotFenced(FenceError),
+    /// It got out.
+    #[error(
+        "a restored database runs code of its users, and here the scratch server {}. Name a server of its own in BACKUP_DRILL_URL, or \
+         accept it with BACKUP_DRILL_FENCE=off", .0.join(", ")
+    )]
+    Escapes(Vec<&'static str>),
+    /// Whether it gets out is not known.
+    #[error("whether the scratch server is kept from everything else could not be tried: {0}")]
+    NotTried(#[from] TryError),
     /// A program failed.
     #[error("the scratch server could not be made: {0}")]
-    Child(#[from] ChildError),
+    Child(ChildError),
     /// Its directory.
     #[error("the scratch server's directory {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -85,12 +153,22 @@ pub enum ScratchError {
     Socket(#[from] DsnError),
 }
 
+impl From<ChildError> for ScratchError {
+    fn from(error: ChildError) -> Self {
+        match error {
+            ChildError::NotFenced { source, .. } => Self::NotFenced(source),
+            error => Self::Child(error),
+        }
+    }
+}
+
 impl Scratch {
     /// Makes and starts a server in `dir`, which must not be there.
     pub async fn start(
         bindir: &Path,
         major: u32,
         dir: &Path,
+        fencing: Fencing,
         cancel: &CancellationToken,
     ) -> Result<Self, ScratchError> {
         if let Some(missing) = PROGRAMS
@@ -107,20 +185,25 @@ impl Scratch {
             path: dir.to_owned(),
             source,
         };
+        let data = dir.join("data");
         durable::create_dir_private(dir).map_err(failed)?;
+        durable::create_dir_private(&data).map_err(failed)?;
         let sockets = tempfile::Builder::new()
             .prefix("backupd-")
             .tempdir()
             .map_err(failed)?;
-        let wrapper = Wrapper::find(cancel).await;
-        for path in [dir, sockets.path()] {
-            if let Some((uid, gid)) = wrapper.owner {
-                std::os::unix::fs::chown(path, Some(uid), Some(gid)).map_err(failed)?;
-            }
+        let accounts = Accounts::find();
+        if let Some(account) = accounts.initdb {
+            lchown(&data, Some(account.uid), Some(account.gid)).map_err(failed)?;
         }
-        let data = dir.join("data");
-        wrapper
-            .program(&bindir.join("initdb"))
+        // The directories above may be closed to it: it is given this one open.
+        let room = Fence::new().holding(&data).map_err(failed)?.limits(Limits {
+            memory: MEMORY,
+            processes: accounts.server.map_or(PROCESSES_OF_OURS, |_| PROCESSES),
+            file: FILE,
+        });
+        within(bindir, "initdb", &data, &room)
+            .fenced(room.clone().account(accounts.initdb).open())
             .args([
                 "--auth=trust",
                 "--encoding=UTF8",
@@ -129,28 +212,53 @@ impl Scratch {
                 "--no-instructions",
                 "--username",
                 SUPERUSER,
-                "-D",
             ])
-            .arg(data.as_os_str())
             .output(cancel)
             .await?;
-        let log = File::create(dir.join("log")).map_err(failed)?;
-        let mut program = wrapper
-            .program(&bindir.join("postgres"))
-            .arg("-D")
-            .arg(data.as_os_str())
-            .arg("-k")
-            .arg(sockets.path());
-        for setting in SETTINGS {
-            program = program.args(["-c", setting]);
+        if let Some(account) = accounts.server {
+            account::give(&data, account).map_err(failed)?;
+            lchown(sockets.path(), Some(account.uid), Some(account.gid)).map_err(failed)?;
         }
+        let log = File::options()
+            .read(true)
+            .append(true)
+            .create_new(true)
+            .open(dir.join("log"))
+            .map_err(failed)?;
+        let fence = match fencing {
+            Fencing::Required => room.clone(),
+            Fencing::Off => room.clone().open(),
+        };
+        let program = within(bindir, "postgres", &data, &room)
+            .fenced(
+                fence
+                    .account(accounts.server)
+                    .write([data.as_path(), sockets.path()])
+                    .read(READ)
+                    .read(beside(bindir))
+                    .execute(LOADERS)
+                    .execute([bindir.join("postgres")]),
+            )
+            .arg("-k")
+            .arg(sockets.path())
+            .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
         let mut scratch = Self {
             service: program.serve(&log)?,
             dir: dir.to_owned(),
             sockets,
-            without_network: wrapper.without_network,
+            log,
+            fence: String::new(),
         };
         scratch.wait(cancel).await?;
+        let out = escape::tried(&scratch.dsn("postgres")?, &dir.join("log")).await?;
+        scratch.fence = match fencing {
+            Fencing::Required if !out.is_empty() => return Err(ScratchError::Escapes(out)),
+            Fencing::Required => fenced(accounts),
+            Fencing::Off => format!(
+                "without a fence (BACKUP_DRILL_FENCE=off): it {}",
+                out.join(", ")
+            ),
+        };
         Ok(scratch)
     }
 
@@ -175,6 +283,15 @@ impl Scratch {
         fs::remove_dir_all(&self.dir)
     }
 
+    /// By the file that was opened for it: what lies under the name now is the server's to say.
+    fn last_words(&self) -> io::Result<String> {
+        let length = self.log.metadata()?.len();
+        let mut text = vec![0; usize::try_from(length.min(LOG_TAIL)).unwrap_or_default()];
+        self.log
+            .read_exact_at(&mut text, length.saturating_sub(LOG_TAIL))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     async fn wait(&mut self, cancel: &CancellationToken) -> Result<(), ScratchError> {
         let dsn = self.dsn("postgres")?;
         let began = Instant::now();
@@ -184,7 +301,7 @@ impl Scratch {
                 Err(error) => error,
             };
             if self.service.has_ended() || began.elapsed() > START_WITHIN || cancel.is_cancelled() {
-                let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+                let log = self.last_words().unwrap_or_default();
                 let last: Vec<&str> = log.lines().rev().take(5).collect();
                 return Err(ScratchError::NotStarted(format!(
                     "{error}; its log ends: {}",
@@ -206,78 +323,32 @@ pub fn sweep(dir: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// What stands before the server's programs on their command line: it takes root and the network away from them.
-struct Wrapper {
-    before: Vec<String>,
-    without_network: bool,
-    owner: Option<(u32, u32)>,
+/// A program of the server, on its data directory: by the name that the program can follow, and before it, where the last one counts, by
+/// the one that [`sweep`] knows it by.
+fn within(bindir: &Path, program: &str, data: &Path, room: &Fence) -> Program {
+    Program::new(bindir.join(program))
+        .arg("-D")
+        .arg(data)
+        .arg("-D")
+        .arg(room.held())
+        .low_priority()
 }
 
-impl Wrapper {
-    /// The strictest that works here: containers forbid some of it.
-    async fn find(cancel: &CancellationToken) -> Self {
-        let words = |text: &str| {
-            text.split_whitespace()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        let owner = is_root().then(server_user).flatten();
-        let mut candidates = Vec::new();
-        if let Some((uid, gid)) = owner {
-            let step_down = format!("setpriv --reuid={uid} --regid={gid} --clear-groups");
-            // To pass the backup directory, which is root's alone.
-            let passing = format!(
-                "{step_down} --inh-caps=+dac_read_search --ambient-caps=+dac_read_search --"
-            );
-            candidates.push((words(&format!("unshare --net -- {passing}")), true));
-            candidates.push((words(&passing), false));
-            candidates.push((words(&format!("{step_down} --")), false));
-        } else {
-            candidates.push((words("unshare --user --map-current-user --net --"), true));
-        }
-        for (before, without_network) in candidates {
-            let wrapper = Self {
-                before,
-                without_network,
-                owner,
-            };
-            if wrapper
-                .program(Path::new("true"))
-                .output(cancel)
-                .await
-                .is_ok()
-            {
-                return wrapper;
-            }
-        }
-        Self {
-            before: Vec::new(),
-            without_network: false,
-            owner,
-        }
-    }
-
-    fn program(&self, path: &Path) -> Program {
-        let program = match self.before.split_first() {
-            Some((first, rest)) => Program::new(first).args(rest).arg(path.as_os_str()),
-            None => Program::new(path),
-        };
-        program.low_priority()
-    }
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
-}
-
-/// User and group by `/etc/passwd` (passwd(5)).
-fn server_user() -> Option<(u32, u32)> {
-    let text = fs::read_to_string("/etc/passwd").ok()?;
-    USERS.iter().find_map(|name| {
-        let line = text
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
-        let mut fields = line.split(':').skip(2);
-        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+/// What an installation of its own (`/usr/local/pgsql`) has beside its programs.
+fn beside(bindir: &Path) -> Vec<PathBuf> {
+    let real = bindir.canonicalize();
+    let prefix = real.as_deref().unwrap_or(bindir).parent();
+    prefix.map_or_else(Vec::new, |prefix| {
+        ["lib", "lib64", "share"]
+            .map(|name| prefix.join(name))
+            .into()
     })
+}
+
+fn fenced(accounts: Accounts) -> String {
+    let mut text = "fenced: no other files, no other programs, no network".to_owned();
+    if accounts.server.is_none() && !fence::holds_signals() {
+        text.push_str("; it could signal other processes of its user, which a kernel before Linux 6.12 does not keep it from");
+    }
+    text
 }

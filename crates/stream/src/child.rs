@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use crate::fence::{Fence, FenceError};
 use crate::orphans::{self, Known};
 use crate::proof::Finished;
 
@@ -36,6 +37,7 @@ pub struct Program {
     env: Vec<(String, String)>,
     low_priority: bool,
     stderr_bytes: usize,
+    fence: Option<Fence>,
 }
 
 impl std::fmt::Debug for Program {
@@ -63,6 +65,9 @@ pub enum ChildError {
     /// It could not be started.
     #[error("{program} could not be started: {source}")]
     NotStarted { program: String, source: io::Error },
+    /// What it should be kept from cannot be kept from it.
+    #[error("{program} cannot be fenced: {source}")]
+    NotFenced { program: String, source: FenceError },
     /// It ended with another status than 0.
     #[error("{program} failed with {status}{}", said(.stderr))]
     Failed {
@@ -109,6 +114,7 @@ impl Program {
             env: Vec::new(),
             low_priority: false,
             stderr_bytes: STDERR_BYTES,
+            fence: None,
         }
     }
 
@@ -153,6 +159,13 @@ impl Program {
     #[must_use]
     pub fn low_priority(mut self) -> Self {
         self.low_priority = true;
+        self
+    }
+
+    /// Starts it behind a fence.
+    #[must_use]
+    pub fn fenced(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
         self
     }
 
@@ -266,8 +279,18 @@ impl Program {
             .stderr(stderr)
             .process_group(0)
             .kill_on_drop(true);
-        let (child, known) =
-            orphans::start(&mut command).map_err(|source| self.not_started(source))?;
+        let (child, known) = match &self.fence {
+            None => {
+                orphans::start(&mut command, None).map_err(|source| self.not_started(source))?
+            }
+            Some(fence) => fence.start(&mut command).map_err(|error| match error {
+                FenceError::NotStarted(source) => self.not_started(source),
+                source => ChildError::NotFenced {
+                    program: self.name(),
+                    source,
+                },
+            })?,
+        };
         if self.low_priority {
             // A wish: where the kernel does not grant it, the work is done all the same.
             let _ = setpriority_process(known.pid(), LOWEST_PRIORITY);

@@ -6,6 +6,7 @@ pub mod child;
 pub mod digest;
 pub mod directory;
 pub mod durable;
+pub mod fence;
 pub mod gzip;
 pub mod orphans;
 mod proof;

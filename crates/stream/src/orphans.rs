@@ -5,10 +5,12 @@
 //! look like nothing. So each is known by its id from before it can end until it has been waited for.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,10 +24,18 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A child's id is kept while this lives.
 pub(crate) struct Known(Option<Pid>);
 
-/// Starts a child, and knows it before anybody could take it for an orphan.
-pub(crate) fn start(command: &mut Command) -> io::Result<(Child, Known)> {
+/// Starts a child, and knows it before anybody could take it for an orphan. It inherits the file under the same number; as every child
+/// is started under the same lock, no other does.
+pub(crate) fn start(command: &mut Command, inherited: Option<&File>) -> io::Result<(Child, Known)> {
     let mut started = started_here();
-    let child = command.spawn()?;
+    if let Some(file) = inherited {
+        fcntl_setfd(file, FdFlags::empty())?;
+    }
+    let spawned = command.spawn();
+    if let Some(file) = inherited {
+        fcntl_setfd(file, FdFlags::CLOEXEC)?;
+    }
+    let child = spawned?;
     let pid = child
         .id()
         .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));

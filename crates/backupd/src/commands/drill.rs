@@ -43,6 +43,7 @@ pub async fn execute(
         entry,
         tools: &tools,
         url: url.as_ref(),
+        fencing: environment.drill_fence()?,
         time_limit: environment.step_timeout()?,
     };
     let ended = drill(&request, &progress, &signals.token).await;

@@ -71,6 +71,7 @@ impl Driller {
             entry: &entry,
             tools: &tools,
             url: service.drills.url.as_ref(),
+            fencing: service.drills.fencing,
             time_limit: config.step_timeout,
         };
         match drill(&request, &Progress::logged(), &self.cancel).await {

@@ -20,6 +20,7 @@ use engine::config::{DatabaseSource, ToolSearch};
 pub use logging::{LogFormat, Logging};
 use names::Setting;
 use postgres::dsn::Dsn;
+use postgres::scratch::Fencing;
 pub use service::Service;
 
 /// Everything that is wrong with the settings.
@@ -278,6 +279,13 @@ impl Environment {
         } else {
             Err(problems)
         }
+    }
+
+    /// Whether a drill's own server must be fenced.
+    pub fn drill_fence(&self) -> Result<Fencing, Problems> {
+        let mut problems = Problems::default();
+        let fencing = sources::drill_fence(&self.vars, &mut problems);
+        problems.unless(Some(fencing))
     }
 
     /// How logs are written.

@@ -64,6 +64,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("BACKUP_DRILL"),
     plain("BACKUP_DRILL_SCHEDULE"),
     secret("BACKUP_DRILL_URL"),
+    plain("BACKUP_DRILL_FENCE"),
     plain("BACKUP_MAX_DRILL_AGE_DAYS"),
     plain("BACKUP_LOG"),
     plain("BACKUP_LOG_FORMAT"),

@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use engine::Config;
 use postgres::dsn::Dsn;
+use postgres::scratch::Fencing;
 
 use super::{Problems, parse, raw, sources};
 
@@ -62,6 +63,8 @@ pub struct Drills {
     pub always: bool,
     /// A server for them; without, a private one is made.
     pub url: Option<Dsn>,
+    /// Whether the private one must be fenced.
+    pub fencing: Fencing,
     /// A proof older than this is too old; none where no drills are made by themselves and no age is set.
     pub max_age: Option<TimeDelta>,
 }
@@ -197,6 +200,7 @@ fn drills(
         schedule,
         always,
         url: sources::drill_url(vars, problems),
+        fencing: sources::drill_fence(vars, problems),
         max_age: expected.then(|| TimeDelta::days(i64::from(days))),
     }
 }

@@ -8,6 +8,7 @@ use engine::config::{
     TreeRole, TreeSource, is_label,
 };
 use postgres::dsn::Dsn;
+use postgres::scratch::Fencing;
 
 use super::{Problems, parse, raw};
 
@@ -193,6 +194,13 @@ pub fn drill_url(vars: &BTreeMap<String, String>, problems: &mut Problems) -> Op
             None
         }
     }
+}
+
+/// Whether a drill's own server must be fenced: `BACKUP_DRILL_FENCE`.
+pub fn drill_fence(vars: &BTreeMap<String, String>, problems: &mut Problems) -> Fencing {
+    let value = vars.get("BACKUP_DRILL_FENCE").map(String::as_str);
+    let choices = [("on", Fencing::Required), ("off", Fencing::Off)];
+    parse::choice("BACKUP_DRILL_FENCE", value, &choices, problems).unwrap_or_default()
 }
 
 /// Superusers to restore as, by label: `BACKUP_RESTORE_URLS`.
