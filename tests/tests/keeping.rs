@@ -103,6 +103,40 @@ fn a_set_from_the_future_is_told_and_takes_the_place_of_no_other() {
 }
 
 #[test]
+fn a_manifest_that_is_a_pipe_a_device_or_endless_hangs_nothing() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let set = stack.only_set();
+    let path = set.join("manifest.json");
+    let manifest = fs::read(&path).unwrap();
+    let plants = [
+        ("mkfifo manifest.json", "is no regular file"),
+        ("ln -s /dev/zero manifest.json", "is no regular file"),
+        ("truncate -s 10G manifest.json", "has more than"),
+    ];
+    for (plant, words) in plants {
+        fs::remove_file(&path).unwrap();
+        let planted = command("sh").args(["-c", plant]).current_dir(&set).status();
+        assert!(planted.unwrap().success());
+        let listed = stack.backupd(["list"]).succeed();
+        assert!(listed.stdout.contains(words), "{plant}: {listed}");
+        let verified = stack.backupd(["verify", "2"]).run();
+        assert_eq!(verified.code, Some(4), "{plant}: {verified}");
+        assert!(verified.stdout.contains(words), "{plant}: {verified}");
+    }
+    // Names in it are no ways out of the set.
+    fs::remove_file(&path).unwrap();
+    let text = String::from_utf8(manifest).unwrap();
+    fs::write(&path, text.replace("\"supabase_db", "\"../supabase_db")).unwrap();
+    let verified = stack.backupd(["verify", "2"]).run();
+    assert_eq!(verified.code, Some(4), "{verified}");
+    assert!(
+        verified.stdout.contains("is no plain file name"),
+        "{verified}"
+    );
+}
+
+#[test]
 fn a_failed_run_removes_nothing() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();

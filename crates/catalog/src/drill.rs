@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use stream::durable;
+use stream::read::read_regular;
 
 use crate::catalog::PRIVATE;
 use crate::set::SetId;
 
 const DRILLS: &str = "drills";
+/// Bytes of a report that are read: it names objects, not rows.
+const BYTES_MOST: u64 = 64 * 1024 * 1024;
 
 /// How a drill ended, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,7 +169,7 @@ impl DrillReport {
 
     /// The report of a set; none where it was never drilled.
     pub fn read(root: &Path, set: SetId) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path(root, set)).ok()?).ok()
+        serde_json::from_slice(&read_regular(&path(root, set), BYTES_MOST).ok()?).ok()
     }
 
     /// Forgets a set's report, with the set.

@@ -1,16 +1,19 @@
 //! `.backupd/history.jsonl`: what happened to runs and to finished sets, a line each, only ever appended to.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use stream::durable;
+use stream::read::open_regular;
 
 use crate::drill::DrillVerdict;
 use crate::manifest::RunStatus;
 use crate::set::SetId;
+
+/// Bytes of a history that are read: a hundred years of hourly runs.
+const BYTES_MOST: u64 = 256 * 1024 * 1024;
 
 /// The history of a backup directory.
 #[derive(Debug)]
@@ -138,13 +141,22 @@ impl History {
 
     /// All lines that can be read, oldest first. A line torn by a power cut, or written by a newer backupd, is passed over.
     pub fn read(&self) -> io::Result<Vec<Record>> {
-        let file = match File::open(&self.path) {
+        let file = match open_regular(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
+            Err(error) => {
+                let path = self.path.display();
+                return Err(io::Error::new(error.kind(), format!("{path}: {error}")));
+            }
         };
+        if file.metadata()?.len() > BYTES_MOST {
+            let path = self.path.display();
+            return Err(io::Error::other(format!(
+                "{path} has more than {BYTES_MOST} bytes: move it away"
+            )));
+        }
         let mut records = Vec::new();
-        for line in BufReader::new(file).split(b'\n') {
+        for line in BufReader::new(file.take(BYTES_MOST)).split(b'\n') {
             if let Ok(record) = serde_json::from_slice(&line?) {
                 records.push(record);
             }
@@ -175,6 +187,23 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_history_is_an_error_and_no_endless_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+        let history = History::open(dir.path()).unwrap();
+        let words = || history.read().unwrap_err().to_string();
+        std::os::unix::fs::symlink("/dev/zero", &history.path).unwrap();
+        assert!(words().contains("is no regular file"), "{}", words());
+        std::fs::remove_file(&history.path).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &history.path, 0o600.into()).unwrap();
+        assert!(words().contains("is no regular file"), "{}", words());
+        std::fs::remove_file(&history.path).unwrap();
+        let sparse = std::fs::File::create(&history.path).unwrap();
+        sparse.set_len(10 << 30).unwrap();
+        assert!(words().contains("has more than"), "{}", words());
+    }
 
     #[test]
     fn lines_come_back_and_torn_ones_are_passed_over() {

@@ -2,9 +2,14 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use rustix::fs::OFlags;
+
+/// Bytes of what is said of a holder.
+const HOLDER_MOST: u64 = 1024;
 
 /// Held while it lives.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ impl Lock {
             .write(true)
             .create(true)
             .truncate(false)
+            .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0))
             .open(&path)
             .map_err(failed)?;
         match file.try_lock() {
@@ -58,7 +64,7 @@ impl Lock {
             Err(TryLockError::WouldBlock) => {
                 let mut by = String::new();
                 // Who it is only helps the message.
-                let _ = file.read_to_string(&mut by);
+                let _ = (&file).take(HOLDER_MOST).read_to_string(&mut by);
                 return Err(LockError::Held {
                     by: by.trim().to_owned(),
                 });

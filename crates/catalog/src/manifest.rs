@@ -1,14 +1,14 @@
 //! `manifest.json`, version 1: what a set is, how it was made, what each of its files holds. Names are a contract.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stream::artifact::Compression as Encoded;
 use stream::durable;
-use stream::read::hash_file;
+use stream::read::{hash_file, read_regular};
 
 use crate::census::Census;
 use crate::set::SetId;
@@ -17,6 +17,10 @@ use crate::set::SetId;
 pub const MANIFEST: &str = "manifest.json";
 /// The list of digests, for `sha256sum -c`.
 pub const SUMS: &str = "SHA256SUMS";
+/// Bytes of a manifest that are read: some hundred thousand tables with all that is kept of them.
+const BYTES_MOST: u64 = 256 * 1024 * 1024;
+/// Bytes of a name that file systems take.
+const NAME_MOST: usize = 255;
 /// The version that is written, and the newest that is understood.
 const VERSION: u32 = 1;
 
@@ -106,11 +110,13 @@ pub enum StepStatus {
 /// One file of a set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// Its name in the set.
+    /// Its name in the set: one plain name, so that no path made with it leads out.
+    #[serde(deserialize_with = "plain_name")]
     pub file: String,
     /// What it is.
     pub kind: Kind,
-    /// Of its source.
+    /// Of its source; a plain name too.
+    #[serde(deserialize_with = "plain_name")]
     pub label: String,
     /// The database it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -431,7 +437,8 @@ impl Manifest {
         struct Versioned {
             version: u64,
         }
-        let text = fs::read(dir.join(MANIFEST)).map_err(ManifestError::Unreadable)?;
+        let text =
+            read_regular(&dir.join(MANIFEST), BYTES_MOST).map_err(ManifestError::Unreadable)?;
         let Versioned { version } =
             serde_json::from_slice(&text).map_err(ManifestError::Malformed)?;
         if version > u64::from(VERSION) {
@@ -444,6 +451,10 @@ impl Manifest {
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
+        if text.len() as u64 > BYTES_MOST {
+            let words = format!("{MANIFEST} would have more than {BYTES_MOST} bytes");
+            return Err(io::Error::other(words));
+        }
         durable::write_atomic(&dir.join(MANIFEST), &text)
     }
 
@@ -489,6 +500,21 @@ pub fn sums_text(manifest: &Manifest, manifest_sha256: &str) -> String {
     text
 }
 
+/// A name of one component, no hidden one: a manifest may be anybody's, and names of it become paths.
+fn plain_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let name = String::deserialize(from)?;
+    let plain = !name.is_empty()
+        && name.len() <= NAME_MOST
+        && !name.starts_with('.')
+        && !name.contains(['/', '\0']);
+    if plain {
+        Ok(name)
+    } else {
+        let name: String = name.chars().take(NAME_MOST).collect();
+        Err(D::Error::custom(format!("{name:?} is no plain file name")))
+    }
+}
+
 /// RFC 3339 in UTC with milliseconds.
 mod moment {
     use super::{DateTime, Deserialize, Deserializer, Serializer, Utc};
@@ -529,6 +555,7 @@ mod optional_moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     const EXAMPLE: &str = r#"{"version":1,"set":"20261120T020000Z","status":"succeeded","trigger":"manual",
       "started_at":"2026-11-20T02:00:00.000Z","finished_at":"2026-11-20T02:01:00.500Z","host":"h","backupd":"0.1.0","tools":null,
@@ -565,6 +592,54 @@ mod tests {
         assert!(
             error.contains("version 2") && error.contains("newer backupd"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn no_name_of_a_manifest_leads_out_of_its_set() {
+        let plain = EXAMPLE.replace("supabase_db.sql.gz", "a name..with dots");
+        assert!(serde_json::from_str::<Manifest>(&plain).is_ok());
+        let long = "x".repeat(256);
+        for wrong in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "/etc/passwd",
+            "a/b",
+            "a/",
+            ".hidden",
+            "a\\u0000b",
+            &long,
+        ] {
+            for (field, right) in [("file", "supabase_db.sql.gz"), ("label", "supabase")] {
+                let right = format!("\"{field}\":\"{right}\"");
+                assert!(EXAMPLE.contains(&right), "{right}");
+                let text = EXAMPLE.replace(&right, &format!("\"{field}\":\"{wrong}\""));
+                let error = serde_json::from_str::<Manifest>(&text).unwrap_err();
+                let words = error.to_string();
+                assert!(words.contains("is no plain file name"), "{wrong}: {words}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_regular_file_of_a_sane_size_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(MANIFEST);
+        let words = || Manifest::read(dir.path()).unwrap_err().to_string();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+        assert!(words().contains("is no regular file"), "{}", words());
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(words().contains("is no regular file"), "{}", words());
+        fs::remove_file(&path).unwrap();
+        let sparse = fs::File::create(&path).unwrap();
+        sparse.set_len(10 << 30).unwrap();
+        assert!(
+            words().contains("has more than 268435456 bytes"),
+            "{}",
+            words()
         );
     }
 

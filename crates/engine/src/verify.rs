@@ -16,11 +16,14 @@ use postgres::restore::{custom_inventory, custom_list};
 use postgres::tools::Tools;
 use serde::Serialize;
 use stream::artifact::{Compression, Meter};
-use stream::read::{ArtifactReader, ReadBack, hash_file};
+use stream::read::{ArtifactReader, ReadBack, hash_file, read_regular};
 use stream::tar::walk;
 use tokio_util::sync::CancellationToken;
 
 use crate::content::{describe, large_objects_of, tables_of};
+
+/// Bytes of a list of digests that are read: a hundred thousand artifacts.
+const SUMS_MOST: u64 = 32 * 1024 * 1024;
 
 /// What reading a set back found.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -401,8 +404,8 @@ fn check_listing(dir: &Path, manifest: &Manifest, report: &mut Report) {
 }
 
 fn check_sums(dir: &Path, manifest: &Manifest, report: &mut Report) {
-    let found = match fs::read_to_string(dir.join(SUMS)) {
-        Ok(text) => text,
+    let found = match read_regular(&dir.join(SUMS), SUMS_MOST) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(error) => {
             report.say(SUMS, format!("cannot be read: {error}"));
             return;

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::artifact::{Compression, Meter};
@@ -59,7 +61,7 @@ impl Read for HashingReader {
 impl HashingReader {
     /// Opens a file and drops what the page cache holds of it, so that the disk is read and not the memory of having written it.
     fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_regular(path)?;
         // Advice alone: where the kernel keeps the pages, the read-back is still a read-back of the file.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential);
@@ -124,6 +126,40 @@ impl Read for ArtifactReader {
         self.meter.add_raw(read);
         Ok(read)
     }
+}
+
+/// Opens a regular file, and nothing else: no symbolic link is followed, and a pipe or a device that stands there is an error at once.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        // A link, or a socket.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(io::Error::other("is no regular file")),
+        Err(error) => return Err(error.into()),
+    };
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("is no regular file"))
+    }
+}
+
+/// Reads a regular file of no more than `most` bytes.
+pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let size = file.metadata()?.len();
+    let too_large = || io::Error::other(format!("has more than {most} bytes"));
+    if size > most {
+        return Err(too_large());
+    }
+    let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    let read = file
+        .take(most.saturating_add(1))
+        .read_to_end(&mut content)?;
+    if read as u64 > most {
+        return Err(too_large());
+    }
+    Ok(content)
 }
 
 /// Size and SHA-256 (hex) of a file.

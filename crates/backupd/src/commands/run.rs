@@ -23,7 +23,7 @@ pub async fn execute(
     let progress = Progress::start(&environment.logging()?);
     let origin = Origin::here("manual", env!("CARGO_PKG_VERSION"));
     let turn = if asked.wait { Turn::Wait } else { Turn::AtOnce };
-    let ended = run(&config, &origin, turn, &progress, &signals.token).await;
+    let ended = Box::pin(run(&config, &origin, turn, &progress, &signals.token)).await;
     progress.clear();
     let outcome = Outcome::of(ended, &config.backup_dir);
     let exit = say(&outcome, asked.output.json, signals)?;

@@ -77,7 +77,7 @@ impl Runner {
                 tell: &tell,
                 run: OnceLock::new(),
             };
-            let ended = run(config, &origin, turn, &teller, &runner.cancel).await;
+            let ended = Box::pin(run(config, &origin, turn, &teller, &runner.cancel)).await;
             runner.state.live.ended(teller.run.get().copied());
             runner.state.refresh().await;
             if let Some(how) = how(&ended) {
