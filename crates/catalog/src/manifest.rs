@@ -146,6 +146,10 @@ pub struct Artifact {
     /// What the database held in the snapshot that was dumped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub census: Option<Census>,
+    /// What the dumped database carries besides its content: encoding and locale, owner, settings, privileges, comment. Written and
+    /// read by the crate that knows servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<serde_json::Value>,
     /// What an archive holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<Tree>,

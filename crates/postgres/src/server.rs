@@ -43,7 +43,8 @@ impl Server {
             server: dsn.to_string(),
             source,
         })?;
-        let connecting = async {
+        // Boxed: two handshakes make a large future, and it is part of every caller's.
+        let connecting = Box::pin(async {
             let options = session::options(dsn.options());
             let refused = match config(dsn, Some(&options)).connect(connector.clone()).await {
                 Ok(connected) => return Ok((connected, true)),
@@ -54,7 +55,7 @@ impl Server {
             }
             let connected = config(dsn, dsn.options()).connect(connector).await;
             connected.map(|connected| (connected, false))
-        };
+        });
         let ((client, connection), has_options) = tokio::time::timeout(CONNECT, connecting)
             .await
             .map_err(|_| ServerError::Timeout {
@@ -175,6 +176,19 @@ impl Server {
     pub async fn number(&self, query: &str) -> Result<u64, ServerError> {
         let first = self.names(query).await?.into_iter().next();
         Ok(first.and_then(|text| text.parse().ok()).unwrap_or_default())
+    }
+
+    /// The one JSON value that a query gives.
+    pub(crate) async fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        query: &str,
+    ) -> Result<T, ServerError> {
+        let rows = self.rows(query).await?;
+        let text = rows.first().and_then(|row| row.get(0)).unwrap_or("null");
+        serde_json::from_str(text).map_err(|error| ServerError::Query {
+            server: self.dsn.to_string(),
+            reason: format!("its catalogs told something else than what was asked for: {error}"),
+        })
     }
 
     pub(crate) async fn rows(&self, query: &str) -> Result<Vec<SimpleQueryRow>, ServerError> {

@@ -7,10 +7,14 @@ use crate::render;
 
 pub fn execute(asked: &OneSet, environment: &Environment) -> Result<Exit, Refusal> {
     let entry = find(environment, &asked.set)?;
-    let manifest = entry
+    let mut manifest = entry
         .manifest
         .map_err(|error| Refusal::Unusable(format!("{}: {error}", entry.path.display())))?;
     if asked.output.json {
+        // Settings of a database may be secrets (Supabase's jwt_secret): they stay in the set.
+        for artifact in &mut manifest.artifacts {
+            artifact.database = None;
+        }
         print_json(&manifest)?;
     } else {
         let mut text = render::set::manifest(&manifest);

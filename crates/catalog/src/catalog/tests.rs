@@ -36,6 +36,7 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
         sha256: String::new(),
         tables: None,
         census: None,
+        database: None,
         tree: None,
         large_objects: None,
         passwords_included: None,

@@ -78,11 +78,15 @@ impl Drill<'_> {
         } else {
             format!("{PREFIX}{label}_{set}")
         };
-        let script = read_script(&self.request.entry.path.join(&self.roles.file), self.roles)
-            .map_err(|error| DrillError::Unusable {
-                set: set.clone(),
-                reason: format!("{}: {error}", self.roles.file),
-            })?;
+        let script = read_script(
+            &self.request.entry.path.join(&self.roles.file),
+            self.roles,
+            self.artifact,
+        )
+        .map_err(|error| DrillError::Unusable {
+            set: set.clone(),
+            reason: format!("{}: {error}", self.roles.file),
+        })?;
         let failed = |error: RestoreError| match error {
             RestoreError::Interrupted => DrillError::Interrupted,
             error if own => DrillError::Unusable {

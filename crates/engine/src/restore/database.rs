@@ -218,7 +218,7 @@ impl<'a> Prepared<'a> {
                 }
             }
             let (path, roles) = &files[1];
-            read_script(path, roles).map_err(|error| DatabaseRestoreError::Different {
+            read_script(path, roles, &files[0].1).map_err(|error| DatabaseRestoreError::Different {
                 file: roles.file.clone(),
                 reason: error.to_string(),
             })
@@ -241,11 +241,21 @@ fn labels(manifest: &Manifest) -> Vec<String> {
     databases.map(|artifact| artifact.label.clone()).collect()
 }
 
-pub(crate) fn read_script(path: &Path, roles: &Artifact) -> std::io::Result<RolesScript> {
+/// Reads the roles file of a dump. What the manifest tells of the dumped database comes before what that file says.
+pub(crate) fn read_script(
+    path: &Path,
+    roles: &Artifact,
+    dump: &Artifact,
+) -> std::io::Result<RolesScript> {
     let reader = ArtifactReader::open(path, roles.compression.decoded(), Arc::default())?;
     let mut text = String::new();
     reader.take(ROLES_BYTES).read_to_string(&mut text)?;
-    Ok(RolesScript::read(&text))
+    let mut script = RolesScript::read(&text).map_err(std::io::Error::other)?;
+    if let Some(told) = &dump.database {
+        let told = serde_json::from_value(told.clone()).map_err(std::io::Error::other)?;
+        script.database = Some(told);
+    }
+    Ok(script)
 }
 
 /// The first way in that is a superuser's; else why the first is not.

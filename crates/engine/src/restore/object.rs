@@ -68,6 +68,7 @@ pub async fn restore_object(
         .unwrap_or(Path::new("."));
     // One object needs less than the whole tree; what is checked is whether attributes are kept, and that it can be written to.
     let small = catalog::manifest::Artifact {
+        database: None,
         tree: None,
         ..artifact.clone()
     };

@@ -3,6 +3,7 @@
 use catalog::census::{Census, Object};
 use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin};
 use postgres::dump::{DumpError, DumpFormat, DumpRequest, dump};
+use postgres::properties::DatabaseProperties;
 use postgres::roles::dump_roles;
 use postgres::server::{Server, ServerError};
 use postgres::snapshot::Snapshot;
@@ -83,6 +84,9 @@ async fn dump_database(
                 source: Some(origin(source, told)),
                 tool: Some(format!("pg_dump {}", tools.version.text)),
                 census: instant.census,
+                database: instant
+                    .properties
+                    .and_then(|told| serde_json::to_value(told).ok()),
                 ..artifact
             });
         }
@@ -94,6 +98,7 @@ async fn dump_database(
 struct Instant {
     snapshot: Option<Snapshot>,
     census: Option<Census>,
+    properties: Option<DatabaseProperties>,
 }
 
 impl Instant {
@@ -102,10 +107,11 @@ impl Instant {
         let taken = async {
             let snapshot = Snapshot::open(&source.dsn).await?;
             let census = take_census(snapshot.server()).await?;
-            Ok::<_, ServerError>((snapshot, census))
+            let properties = DatabaseProperties::ask(snapshot.server()).await?;
+            Ok::<_, ServerError>((snapshot, census, properties))
         };
         match taken.await {
-            Ok((snapshot, census)) => {
+            Ok((snapshot, census, properties)) => {
                 let held = match source.role {
                     DatabaseRole::Supabase => {
                         read_objects(snapshot.server(), context, product).await
@@ -115,6 +121,7 @@ impl Instant {
                 Self {
                     snapshot: held.then_some(snapshot),
                     census: Some(census),
+                    properties: Some(properties),
                 }
             }
             Err(error) => {
@@ -124,6 +131,7 @@ impl Instant {
                 Self {
                     snapshot: None,
                     census: None,
+                    properties: None,
                 }
             }
         }

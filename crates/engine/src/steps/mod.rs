@@ -128,6 +128,7 @@ fn record(
         sha256: written.sha256,
         tables: None,
         census: None,
+        database: None,
         tree: None,
         large_objects: None,
         passwords_included: None,

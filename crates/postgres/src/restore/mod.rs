@@ -10,7 +10,7 @@ pub mod load;
 mod names;
 pub mod place;
 pub mod roles;
-mod statements;
+pub(crate) mod statements;
 mod strangers;
 
 pub use archive::{custom_inventory, custom_list};

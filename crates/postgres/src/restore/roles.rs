@@ -1,19 +1,94 @@
-//! The roles artifact on its way back: roles that are missing are created, memberships are added, and the database gets its own
-//! properties. Roles that are there keep their passwords and attributes unless they are asked for, and get their settings back.
+//! Roles on their way back: those that are missing are created, those that are there keep their attributes and passwords unless these
+//! are asked for, and get their settings and memberships back.
+//!
+//! A roles file is read into data, and only statements of known forms are read at all; what the server is told is built from the data,
+//! every name and value quoted.
+
+mod file;
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
+
 use super::error::RestoreError;
 use super::load::OnError;
-use super::statements::{Statement, Word};
-use crate::server::{Server, ident};
+use crate::properties::{DatabaseProperties, Label, Setting};
+use crate::server::{Server, ident, literal};
 
-/// A roles artifact, read.
+pub use file::RolesFileError;
+
+/// The roles of a server.
 #[derive(Debug, Clone, Default)]
 pub struct RolesScript {
-    roles: Vec<Statement>,
-    properties: Vec<Statement>,
-    creation: Option<Statement>,
+    pub(crate) roles: Vec<Role>,
+    /// In an order in which whoever grants may do so.
+    pub(crate) memberships: Vec<Membership>,
+    pub(crate) parameters: Vec<ParameterGrant>,
+    /// Settings of all roles in all databases.
+    pub(crate) settings_of_all: Vec<Setting>,
+    /// The database whose dump it belongs to, as far as the file tells of it. Newer sets keep this in the manifest.
+    pub database: Option<DatabaseProperties>,
+}
+
+/// One role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Role {
+    pub name: String,
+    pub attributes: Option<Attributes>,
+    pub settings: Vec<Setting>,
+    pub comment: Option<String>,
+    pub labels: Vec<Label>,
+}
+
+/// What a role is and may.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an attribute of its own, none a state"
+)]
+pub(crate) struct Attributes {
+    pub superuser: bool,
+    pub inherit: bool,
+    pub create_role: bool,
+    pub create_db: bool,
+    pub login: bool,
+    pub replication: bool,
+    pub bypass_rls: bool,
+    pub connection_limit: i32,
+    /// As `pg_authid` keeps it.
+    pub password: Option<String>,
+    pub valid_until: Option<String>,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Attributes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words(false))
+    }
+}
+
+/// One role's membership in another.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Membership {
+    pub role: String,
+    pub member: String,
+    pub admin: bool,
+    /// Since PostgreSQL 16.
+    pub inherit: Option<bool>,
+    /// Since PostgreSQL 16.
+    pub set: Option<bool>,
+    pub grantor: Option<String>,
+}
+
+/// Privileges on a setting of the server (PostgreSQL 15).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct ParameterGrant {
+    pub parameter: String,
+    pub set: bool,
+    pub alter_system: bool,
+    /// None for everybody.
+    pub grantee: Option<String>,
+    pub grantable: bool,
 }
 
 /// What became of roles.
@@ -27,46 +102,221 @@ pub struct RolesRestored {
     pub errors: Vec<String>,
 }
 
+impl Attributes {
+    /// As they follow `ALTER ROLE name WITH`.
+    fn words(&self, with_password: bool) -> String {
+        let flags = [
+            ("SUPERUSER", self.superuser),
+            ("INHERIT", self.inherit),
+            ("CREATEROLE", self.create_role),
+            ("CREATEDB", self.create_db),
+            ("LOGIN", self.login),
+            ("REPLICATION", self.replication),
+            ("BYPASSRLS", self.bypass_rls),
+        ];
+        let mut words: Vec<String> = flags
+            .iter()
+            .map(|(word, on)| format!("{}{word}", if *on { "" } else { "NO" }))
+            .collect();
+        words.push(format!("CONNECTION LIMIT {}", self.connection_limit));
+        if let Some(password) = self.password.as_ref().filter(|_| with_password) {
+            words.push(format!("PASSWORD {}", literal(password)));
+        }
+        if let Some(until) = &self.valid_until {
+            words.push(format!("VALID UNTIL {}", literal(until)));
+        }
+        words.join(" ")
+    }
+}
+
+impl Role {
+    fn attributes_statement(&self) -> Option<String> {
+        let attributes = self.attributes.as_ref()?;
+        Some(format!(
+            "ALTER ROLE {} WITH {}",
+            ident(&self.name),
+            attributes.words(true)
+        ))
+    }
+
+    fn setting_statements(&self) -> impl Iterator<Item = String> {
+        let whose = format!("ALTER ROLE {}", ident(&self.name));
+        self.settings
+            .iter()
+            .map(move |setting| setting.statement(&whose))
+    }
+
+    /// Comment and labels.
+    fn words_statements(&self) -> impl Iterator<Item = String> {
+        let on = format!("ROLE {}", ident(&self.name));
+        let comment = self
+            .comment
+            .iter()
+            .map(|comment| format!("COMMENT ON {on} IS {}", literal(comment)));
+        let labels: Vec<String> = self
+            .labels
+            .iter()
+            .map(|label| label.statement(&on))
+            .collect();
+        comment.collect::<Vec<_>>().into_iter().chain(labels)
+    }
+}
+
+impl Membership {
+    /// One statement, which gives the membership even where the grantor of then is no grantor.
+    fn statement(&self) -> String {
+        let mut options = Vec::new();
+        if self.admin {
+            options.push("ADMIN OPTION".to_owned());
+        }
+        for (name, option) in [("INHERIT", self.inherit), ("SET", self.set)] {
+            options
+                .extend(option.map(|on| format!("{name} {}", if on { "TRUE" } else { "FALSE" })));
+        }
+        let mut grant = format!("GRANT {} TO {}", ident(&self.role), ident(&self.member));
+        if !options.is_empty() {
+            grant.push_str(&format!(" WITH {}", options.join(", ")));
+        }
+        match &self.grantor {
+            None => grant,
+            Some(grantor) => format!(
+                "DO {}",
+                literal(&format!(
+                    "BEGIN {grant} GRANTED BY {}; EXCEPTION WHEN OTHERS THEN {grant}; END",
+                    ident(grantor)
+                ))
+            ),
+        }
+    }
+}
+
+impl ParameterGrant {
+    fn statement(&self) -> Option<String> {
+        let privileges = match (self.set, self.alter_system) {
+            (true, true) => "ALL",
+            (true, false) => "SET",
+            (false, true) => "ALTER SYSTEM",
+            (false, false) => return None,
+        };
+        let to = self
+            .grantee
+            .as_deref()
+            .map_or_else(|| "PUBLIC".to_owned(), ident);
+        let on = if self.grantable {
+            " WITH GRANT OPTION"
+        } else {
+            ""
+        };
+        Some(format!(
+            "GRANT {privileges} ON PARAMETER {} TO {to}{on}",
+            ident(&self.parameter)
+        ))
+    }
+}
+
 impl RolesScript {
-    /// Reads the artifact's text.
-    pub fn read(text: &str) -> Self {
-        let mut script = Self::default();
-        for statement in Statement::split(text) {
-            if named_database(&statement).is_some() {
-                script.properties.push(statement);
-            } else if !statement.begins(&["SET"]) && !statement.begins(&["SELECT"]) {
-                script.roles.push(statement);
+    /// Names of the roles.
+    pub fn names(&self) -> Vec<&str> {
+        self.roles.iter().map(|role| role.name.as_str()).collect()
+    }
+
+    /// Creates the roles that are missing, with their attributes, passwords, settings, comments, and the memberships and privileges on
+    /// settings of the server that involve them: all of it in one transaction, or nothing.
+    pub async fn create_missing(&self, server: &Server) -> Result<RolesRestored, RestoreError> {
+        let restored = self.split(server).await?;
+        if restored.created.is_empty() {
+            return Ok(restored);
+        }
+        let statements = self.for_created(&restored.created);
+        server.execute("BEGIN").await?;
+        for statement in &statements {
+            if let Err(source) = server.execute(statement).await {
+                // The error on its way says more than a failed rollback would.
+                let _ = server.execute("ROLLBACK").await;
+                return Err(failed(statement, source));
             }
         }
-        // The creation is a comment there: encoding and locale for whoever makes the database.
-        script.creation = text
-            .lines()
-            .find_map(|line| line.strip_prefix("-- CREATE DATABASE "))
-            .and_then(|rest| Statement::split(&format!("CREATE DATABASE {rest}")).pop());
-        script
+        server.execute("COMMIT").await?;
+        Ok(restored)
     }
 
-    /// The statement that makes a database of this name as the dumped one was made, from `template0`.
-    pub fn creation(&self, name: &str) -> Option<String> {
-        Some(self.creation.as_ref()?.with(2, &ident(name)))
+    /// Which roles the server has.
+    async fn split(&self, server: &Server) -> Result<RolesRestored, RestoreError> {
+        let names = "SELECT rolname FROM pg_catalog.pg_roles";
+        let present: BTreeSet<String> = server.names(names).await?.into_iter().collect();
+        let (kept, created) = self
+            .names()
+            .into_iter()
+            .map(str::to_owned)
+            .partition(|name| present.contains(name));
+        Ok(RolesRestored {
+            created,
+            kept,
+            errors: Vec::new(),
+        })
     }
 
-    /// The database's owner.
-    pub fn owner(&self) -> Option<&str> {
-        let statement = self
-            .properties
-            .iter()
-            .find(|statement| statement.find(&["OWNER", "TO"]).is_some())?;
-        statement.words.last().map(|word| word.value.as_str())
+    fn for_created(&self, created: &[String]) -> Vec<String> {
+        let is_created = |name: &String| created.contains(name);
+        let roles = || self.roles.iter().filter(|role| is_created(&role.name));
+        let mut statements: Vec<String> = roles()
+            .map(|role| format!("CREATE ROLE {}", ident(&role.name)))
+            .collect();
+        statements.extend(roles().filter_map(Role::attributes_statement));
+        statements.extend(roles().flat_map(Role::setting_statements));
+        statements.extend(roles().flat_map(Role::words_statements));
+        statements.extend(
+            self.memberships
+                .iter()
+                .filter(|one| is_created(&one.role) || is_created(&one.member))
+                .map(Membership::statement),
+        );
+        statements.extend(
+            self.parameters
+                .iter()
+                .filter(|one| one.grantee.as_ref().is_some_and(is_created))
+                .filter_map(ParameterGrant::statement),
+        );
+        statements
     }
 
-    /// Names of the roles it creates.
-    pub fn names(&self) -> Vec<&str> {
-        self.roles
-            .iter()
-            .filter(|statement| statement.begins(&["CREATE", "ROLE"]))
-            .filter_map(|statement| Some(statement.words.get(2)?.value.as_str()))
-            .collect()
+    /// The statements for roles that were there before [`Self::create_missing`] created the others: settings and memberships; with
+    /// `overwrite` also attributes and passwords. They change what the very next connection needs, so they come last of all.
+    pub fn for_present(&self, created: &[String], overwrite: bool) -> Vec<String> {
+        let is_created = |name: &String| created.contains(name);
+        let roles = || self.roles.iter().filter(|role| !is_created(&role.name));
+        let mut statements: Vec<String> = roles().flat_map(Role::setting_statements).collect();
+        statements.extend(
+            self.memberships
+                .iter()
+                .filter(|one| !is_created(&one.role) && !is_created(&one.member))
+                .map(Membership::statement),
+        );
+        if overwrite {
+            statements.extend(roles().flat_map(Role::words_statements));
+            statements.extend(
+                self.parameters
+                    .iter()
+                    .filter(|one| !one.grantee.as_ref().is_some_and(is_created))
+                    .filter_map(ParameterGrant::statement),
+            );
+            statements.extend(
+                self.settings_of_all
+                    .iter()
+                    .map(|setting| setting.statement("ALTER ROLE ALL")),
+            );
+            // Whoever runs these may be one that is no superuser afterwards.
+            let is_superuser =
+                |role: &&Role| role.attributes.as_ref().is_some_and(|one| one.superuser);
+            let (superusers, others): (Vec<&Role>, Vec<&Role>) = roles().partition(is_superuser);
+            statements.extend(
+                superusers
+                    .into_iter()
+                    .chain(others)
+                    .filter_map(Role::attributes_statement),
+            );
+        }
+        statements
     }
 
     /// Brings roles back: all or none, or as many as it can.
@@ -76,73 +326,23 @@ impl RolesScript {
         overwrite: bool,
         on_error: OnError,
     ) -> Result<RolesRestored, RestoreError> {
-        let names = "SELECT rolname FROM pg_catalog.pg_roles";
-        let present: BTreeSet<String> = server.names(names).await?.into_iter().collect();
-        let mut restored = RolesRestored::default();
-        for name in self.names() {
-            let list = if present.contains(name) {
-                &mut restored.kept
-            } else {
-                &mut restored.created
-            };
-            list.push(name.to_owned());
-        }
+        let mut restored = self.split(server).await?;
+        let mut statements = self.for_created(&restored.created);
+        statements.extend(self.for_present(&restored.created, overwrite));
         server.execute("BEGIN").await?;
-        for statement in &self.roles {
-            server.execute("SAVEPOINT statement").await?;
-            match self
-                .restore_one(server, statement, &present, overwrite)
-                .await
-            {
-                Ok(()) => {}
-                Err(error) if on_error == OnError::GoOn => {
-                    server.execute("ROLLBACK TO statement").await?;
-                    restored.errors.push(error.to_string());
-                }
-                Err(error) => {
-                    // The error on its way says more than a failed rollback would.
-                    let _ = server.execute("ROLLBACK").await;
-                    return Err(error);
-                }
-            }
-        }
+        restored.errors = run(server, &statements, on_error).await?;
         server.execute("COMMIT").await?;
         Ok(restored)
     }
 
-    async fn restore_one(
-        &self,
-        server: &Server,
-        statement: &Statement,
-        present: &BTreeSet<String>,
-        overwrite: bool,
-    ) -> Result<(), RestoreError> {
-        let creates = statement.begins(&["CREATE", "ROLE"]);
-        let shapes = statement.begins(&["ALTER", "ROLE"]) && statement.find(&["WITH"]) == Some(3);
-        let is_there = |word: &Word| present.contains(&word.value);
-        if statement.words.get(2).is_some_and(is_there) && (creates || (shapes && !overwrite)) {
-            return Ok(());
-        }
-        let failed = |source| RestoreError::Statement {
-            statement: without_values(statement),
-            source,
-        };
-        let Some(grantor) = statement.find(&["GRANTED", "BY"]) else {
-            return server.execute(statement.text()).await.map_err(failed);
-        };
-        // The grantor of then may not be one here; the membership is what counts.
-        server.execute("SAVEPOINT backupd").await.map_err(failed)?;
-        if server.execute(statement.text()).await.is_ok() {
-            return Ok(());
-        }
-        server
-            .execute("ROLLBACK TO backupd")
-            .await
-            .map_err(failed)?;
-        server
-            .execute(statement.before(grantor))
-            .await
-            .map_err(failed)
+    /// The statement that makes a database of this name as the dumped one was made, from `template0`.
+    pub fn creation(&self, name: &str) -> Option<String> {
+        Some(self.database.as_ref()?.creation(name))
+    }
+
+    /// The database's owner.
+    pub fn owner(&self) -> Option<&str> {
+        self.database.as_ref()?.owner.as_deref()
     }
 
     /// Gives a database its settings, privileges, owner and comment: all of them, or those that can be given, with the errors of others.
@@ -152,98 +352,59 @@ impl RolesScript {
         name: &str,
         on_error: OnError,
     ) -> Result<Vec<String>, RestoreError> {
-        let mut errors = Vec::new();
-        for statement in self
-            .properties
-            .iter()
-            .filter(|statement| !is_limit(statement))
-        {
-            match run_for(server, statement, name).await {
-                Err(error) if on_error == OnError::GoOn => errors.push(error.to_string()),
-                done => done?,
-            }
-        }
+        let Some(database) = &self.database else {
+            return Ok(Vec::new());
+        };
+        server.execute("BEGIN").await?;
+        let errors = run(server, &database.statements(name), on_error).await?;
+        server.execute("COMMIT").await?;
         Ok(errors)
     }
 
     /// Gives a database its limits, which would be in the way while it is loaded.
     pub async fn restore_limits(&self, server: &Server, name: &str) -> Result<(), RestoreError> {
-        for statement in self
-            .properties
-            .iter()
-            .filter(|statement| is_limit(statement))
-        {
-            run_for(server, statement, name).await?;
+        for statement in self.database.iter().flat_map(|one| one.limits(name)) {
+            server
+                .execute(&statement)
+                .await
+                .map_err(|source| failed(&statement, source))?;
         }
         Ok(())
     }
 }
 
-async fn run_for(server: &Server, statement: &Statement, name: &str) -> Result<(), RestoreError> {
-    let Some(at) = named_database(statement) else {
-        return Ok(());
-    };
-    let text = statement.with(at, &ident(name));
-    server
-        .execute(&text)
-        .await
-        .map_err(|source| RestoreError::Statement {
-            statement: without_values(statement),
-            source,
-        })
-}
-
-/// Where the name of the database stands that a statement is about.
-fn named_database(statement: &Statement) -> Option<usize> {
-    let at = if statement.begins(&["ALTER", "DATABASE"]) {
-        2
-    } else {
-        let on = statement.find(&["ON", "DATABASE"]);
-        on.or_else(|| statement.find(&["IN", "DATABASE"]))? + 2
-    };
-    (at < statement.words.len()).then_some(at)
-}
-
-/// A statement for a message: passwords and settings are nobody's business there.
-fn without_values(statement: &Statement) -> String {
-    let secret = statement
-        .find(&["PASSWORD"])
-        .or_else(|| statement.find(&["SET"]).and(statement.find(&["TO"])));
-    match secret {
-        Some(at) => format!("{} …", statement.before(at)),
-        None => statement.text().to_owned(),
+/// Runs statements in the transaction that is open.
+async fn run(
+    server: &Server,
+    statements: &[String],
+    on_error: OnError,
+) -> Result<Vec<String>, RestoreError> {
+    let mut errors = Vec::new();
+    for statement in statements {
+        server.execute("SAVEPOINT statement").await?;
+        match server.execute(statement).await {
+            Ok(()) => {}
+            Err(source) if on_error == OnError::GoOn => {
+                server.execute("ROLLBACK TO statement").await?;
+                errors.push(failed(statement, source).to_string());
+            }
+            Err(source) => {
+                let _ = server.execute("ROLLBACK").await;
+                return Err(failed(statement, source));
+            }
+        }
     }
+    Ok(errors)
 }
 
-fn is_limit(statement: &Statement) -> bool {
-    statement.begins(&["ALTER", "DATABASE"])
-        && statement.words.get(3).is_some_and(|word| {
-            ["CONNECTION", "IS_TEMPLATE", "ALLOW_CONNECTIONS"]
-                .iter()
-                .any(|keyword| word.is(keyword))
-        })
+fn failed(statement: &str, source: crate::server::ServerError) -> RestoreError {
+    // Passwords and settings are nobody's business in a message.
+    let statement = match statement.split_once("E'") {
+        Some((before, _)) => format!("{} …", before.trim_end()),
+        None => statement.to_owned(),
+    };
+    RestoreError::Statement { statement, source }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_script_is_sorted_and_renamed() {
-        let script = RolesScript::read(
-            "SET x = 1;\nCREATE ROLE a;\nALTER ROLE a WITH LOGIN PASSWORD 'b';\nGRANT a TO b GRANTED BY c;\n\
-            -- CREATE DATABASE \"my db\" WITH TEMPLATE = template0 ENCODING = 'UTF8';\nALTER DATABASE \"my db\" OWNER TO \"o p\";\n\
-            ALTER DATABASE \"my db\" CONNECTION LIMIT = 5;\nALTER ROLE a IN DATABASE \"my db\" SET y TO 'z';\n\
-            GRANT ALL ON DATABASE \"my db\" TO a;\n",
-        );
-        assert_eq!(script.names(), ["a"]);
-        assert_eq!(script.owner(), Some("o p"));
-        assert_eq!(script.roles.len(), 3);
-        assert_eq!(
-            script.creation("new").unwrap(),
-            "CREATE DATABASE \"new\" WITH TEMPLATE = template0 ENCODING = 'UTF8'"
-        );
-        assert_eq!(script.properties.len(), 4);
-        assert!(is_limit(&script.properties[1]));
-    }
-}
+mod tests;

@@ -118,9 +118,19 @@ impl PrivateServer {
         self.dir.path().join(name)
     }
 
+    /// A session as a user's, which finds what is in `public`.
+    async fn connect(&self, database: &str) -> Server {
+        let server = Server::connect(&self.dsn(&encode(database))).await.unwrap();
+        server
+            .execute("SET search_path = \"$user\", public")
+            .await
+            .unwrap();
+        server
+    }
+
     /// Runs SQL as the superuser, each text as one batch.
     pub async fn sql(&self, database: &str, batches: &[&str]) {
-        let server = Server::connect(&self.dsn(&encode(database))).await.unwrap();
+        let server = self.connect(database).await;
         for batch in batches {
             server
                 .client()
@@ -132,7 +142,7 @@ impl PrivateServer {
 
     /// What a query yields, a line a row.
     pub async fn ask(&self, database: &str, query: &str) -> String {
-        let server = Server::connect(&self.dsn(&encode(database))).await.unwrap();
+        let server = self.connect(database).await;
         let rows = server.client().query(query, &[]).await.unwrap();
         rows.iter()
             .map(|row| row.get::<_, Option<String>>(0).unwrap_or_default() + "\n")
