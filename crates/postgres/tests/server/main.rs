@@ -8,6 +8,7 @@ mod connections;
 mod digests;
 mod dumps;
 mod private;
+mod scratch;
 
 use std::fs;
 use std::io::Read;
