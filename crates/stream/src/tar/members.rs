@@ -409,6 +409,9 @@ mod tests {
             "x path=a\n",
             "99 path=a\n",
             "0 path=a\n",
+            "11 path=a\n",
+            "10 path=ab",
+            "8 path=a\n1",
             "7 path\n",
         ] {
             let read = About::default().read(wrong.as_bytes());

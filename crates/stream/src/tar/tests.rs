@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
+mod hostile;
+
 /// A directory on a file system with user attributes; `/tmp` may be a tmpfs of an old kernel.
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap()
