@@ -5,8 +5,9 @@ cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
 need gcc libc6-dev postgresql postgresql-client gzip tar attr openssl zstd util-linux procps
-# Of the version that is there: restores and drills meet a real pg_cron.
-need "postgresql-$(ls /usr/lib/postgresql | sort -V | tail -n 1)-cron" time
+# Of the version that is there: restores and drills meet a real pg_cron and a real PostGIS.
+major=$(ls /usr/lib/postgresql | sort -V | tail -n 1)
+need "postgresql-$major-cron" "postgresql-$major-postgis-3" time
 
 make lint
 cargo build --locked -p backupd

@@ -20,3 +20,4 @@ pub mod storage;
 mod template;
 pub use template::load as load_stack;
 pub mod tree;
+pub mod variants;

@@ -153,6 +153,46 @@ fn three_thousand_tables_are_proven_and_restored() {
     );
 }
 
+/// The extension with the best known table of rows that are its own, and rows that are the user's.
+#[test]
+fn postgis_comes_back_with_its_own_reference_systems() {
+    let stack = Stack::new();
+    stack.server.psql(
+        "postgres",
+        "CREATE EXTENSION postgis SCHEMA extensions;
+         SET search_path = public, extensions;
+         INSERT INTO spatial_ref_sys (srid, auth_name, auth_srid, srtext, proj4text)
+           VALUES (990001, 'own', 1, 'GEOGCS[\"own\"]', '+proj=longlat'), (990002, 'own', 2, NULL, '+proj=merc');
+         CREATE TABLE places (id integer PRIMARY KEY, at geometry(Point, 4326), area geography(Polygon, 4326), own geometry(Point, 990001));
+         INSERT INTO places SELECT i, ST_SetSRID(ST_MakePoint(i, i / 2.0), 4326), ST_GeogFromText('POLYGON((0 0,1 0,1 1,0 0))'),
+           ST_SetSRID(ST_MakePoint(i, 1), 990001) FROM generate_series(1, 50) i;
+         CREATE INDEX ON places USING gist (at);
+         CREATE MATERIALIZED VIEW far AS SELECT id, ST_Transform(at, 3857) AS at FROM places;
+         CREATE VIEW near AS SELECT id FROM places WHERE ST_DWithin(at, ST_SetSRID(ST_MakePoint(0, 0), 4326), 3)",
+    );
+    let (before, held) = (
+        stack.server.told("postgres"),
+        stack.server.table_hashes("postgres"),
+    );
+    let systems =
+        "SELECT count(*), count(*) FILTER (WHERE srid > 900000) FROM extensions.spatial_ref_sys";
+    let counted = stack.server.psql("postgres", systems);
+    assert!(counted.ends_with("|2"), "{counted}");
+    stack.backupd(["run"]).succeed();
+    let drilled = stack.backupd(["verify", "--drill", "--json"]).run();
+    assert_eq!(verdict(&drilled), "proven", "{drilled}");
+    stack
+        .backupd(["restore", "--yes", "--only", "supabase", "--into", "beside"])
+        .succeed();
+    assert_eq!(held, stack.server.table_hashes("beside"));
+    assert_eq!(counted, stack.server.psql("beside", systems));
+    stack
+        .backupd(["restore", "--yes", "--only", "supabase", "--drop-old"])
+        .succeed();
+    same("the database", &before, &stack.server.told("postgres"));
+    assert_eq!(counted, stack.server.psql("postgres", systems));
+}
+
 #[test]
 fn settings_that_break_clients_break_nothing_of_ours() {
     for setting in SETTINGS_THAT_BREAK_CLIENTS {
