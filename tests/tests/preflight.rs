@@ -8,6 +8,7 @@
 use std::fs;
 
 use serde_json::Value;
+use tests::server::Options;
 use tests::stack::Stack;
 
 /// What `check` says of a subject, as `outcome: text`.
@@ -208,4 +209,165 @@ fn a_database_that_goes_while_the_run_is_at_work_is_said_and_a_named_one_that_is
         "{named}"
     );
     assert_eq!(labels(&stack), ["supabase", "keycloak"]);
+}
+
+/// What real databases hold, and no dump of which loads without care.
+const AHEAD: &str = r"
+SET check_function_bodies = off;
+CREATE SCHEMA app;
+CREATE TABLE app.orders (id int PRIMARY KEY);
+INSERT INTO app.orders VALUES (1);
+CREATE TABLE app.twice AS SELECT 1 AS x UNION ALL SELECT 1;
+
+CREATE EXTENSION file_fdw;
+CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+CREATE FOREIGN TABLE app.remote (line text) SERVER files OPTIONS (program 'echo a');
+CREATE VIEW app.between AS SELECT line FROM app.remote;
+CREATE MATERIALIZED VIEW app.filled AS SELECT line FROM app.between;
+CREATE MATERIALIZED VIEW app.second AS SELECT line FROM app.filled;
+CREATE MATERIALIZED VIEW app.empty AS SELECT line FROM app.remote WITH NO DATA;
+
+SET search_path = app;
+CREATE FUNCTION app.has_order(int) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT EXISTS (SELECT FROM orders WHERE id = $1)';
+CREATE FUNCTION app.counts(int) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN (SELECT count(*) FROM Orders); END';
+CREATE FUNCTION app.careful(int) RETURNS bool LANGUAGE sql IMMUTABLE SET search_path = app AS 'SELECT EXISTS (SELECT FROM orders WHERE id = $1)';
+CREATE FUNCTION app.recent(timestamptz) RETURNS bool LANGUAGE sql STABLE AS 'SELECT $1 > now()';
+CREATE FUNCTION app.year(date) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT extract(year FROM $1)::int';
+CREATE TABLE app.day (day date CHECK (app.year(day) > 2000));
+CREATE TABLE app.line (id int CONSTRAINT known CHECK (app.has_order(id)), other int CONSTRAINT own CHECK (app.careful(other)),
+  total bigint GENERATED ALWAYS AS (app.counts(id)) STORED);
+CREATE TABLE app.event (at timestamptz CONSTRAINT soon CHECK (app.recent(at)));
+CREATE INDEX by_order ON app.line (app.counts(id));
+INSERT INTO app.line VALUES (1, 1);
+INSERT INTO app.event VALUES ('2999-01-01');
+CREATE MATERIALIZED VIEW app.asked AS SELECT app.has_order(1);
+RESET search_path;
+
+CREATE TABLESPACE fast LOCATION '';
+CREATE TABLE app.quick (x int) TABLESPACE fast;
+CREATE SUBSCRIPTION feed CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false);
+CREATE ROLE former SUPERUSER;
+CREATE FUNCTION app.audit() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+CREATE EVENT TRIGGER audit ON ddl_command_end EXECUTE FUNCTION app.audit();
+ALTER EVENT TRIGGER audit OWNER TO former;
+ALTER ROLE former NOSUPERUSER;
+BEGIN; INSERT INTO app.orders VALUES (2); PREPARE TRANSACTION 'payment 17';
+";
+
+#[test]
+fn what_a_restore_will_meet_is_named_ahead() {
+    let stack = Stack::with(&Options {
+        settings: &[
+            ("max_prepared_transactions", "5"),
+            ("allow_in_place_tablespaces", "on"),
+        ],
+        ..Options::default()
+    });
+    stack.server.psql("postgres", AHEAD);
+    let failed = stack.server.try_psql(
+        "postgres",
+        "CREATE UNIQUE INDEX CONCURRENTLY twice_x ON app.twice (x)",
+    );
+    assert!(
+        failed
+            .unwrap_err()
+            .contains("could not create unique index")
+    );
+
+    let found = said(&stack, &[], "supabase");
+    let expected = [
+        "warning: prepared transactions would be in the way of a restore, which can neither rename nor drop the database: 'payment 17' (role supabase_admin, since 20",
+        "warning: pg_dump leaves out indexes that are not valid, so no restore brings them back: app.twice_x;",
+        "warning: materialized views are filled from foreign tables, and a load that does not reach their servers fails: app.filled (app.remote of server files)",
+        "warning: functions that a load calls name tables without their schema, and do not find them, because a load's search_path is empty: \
+         column total of app.line calls app.counts(integer), which names orders, \
+         constraint known of app.line calls app.has_order(integer), which names orders, \
+         index app.by_order calls app.counts(integer), which names orders, \
+         materialized view app.asked calls app.has_order(integer), which names orders;",
+        "warning: CHECK constraints call functions that may judge a row otherwise when it is loaded than when it was written: \
+         constraint known of app.line calls app.has_order(integer), which reads tables, \
+         constraint own of app.line calls app.careful(integer), which reads tables, \
+         constraint soon of app.event calls app.recent(timestamp with time zone), which is not IMMUTABLE",
+        "warning: tables or indexes lie in tablespaces, which a server to restore to must have by the same name: fast",
+        "passed: PostgreSQL 15",
+        "passed: event triggers belong to roles that are no superusers, to whom ALTER EVENT TRIGGER … OWNER TO is refused: audit (former);",
+        "passed: subscriptions come back disabled, so that a copy takes nothing from their publishers: feed;",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    for (line, beginning) in found.iter().zip(expected) {
+        assert!(line.starts_with(beginning), "{line}\nis not\n{beginning}");
+    }
+
+    // What it says is what a load meets.
+    let dump = stack.server.tool("pg_dump", "postgres").output().unwrap();
+    let file = stack.server.root().join("dump.sql");
+    fs::write(&file, &dump.stdout).unwrap();
+    stack.server.psql("template1", "CREATE DATABASE loaded");
+    let mut psql = stack.server.tool("psql", "loaded");
+    let load = psql.args(["-X", "-q", "-f"]).arg(&file).output().unwrap();
+    let errors = String::from_utf8(load.stderr).unwrap();
+    for words in [
+        "relation \"orders\" does not exist",
+        "permission denied to change owner of event trigger \"audit\"",
+    ] {
+        assert!(errors.contains(words), "{words} is not in {errors}");
+    }
+    let index = "SELECT pg_catalog.to_regclass('app.twice_x') IS NULL";
+    assert_eq!(stack.server.psql("loaded", index), "t");
+}
+
+#[test]
+fn a_lock_table_that_is_too_small_is_said_with_the_numbers_before_a_dump_fails_by_it() {
+    let stack = Stack::with(&Options {
+        settings: &[
+            ("max_locks_per_transaction", "10"),
+            ("max_connections", "25"),
+            ("max_prepared_transactions", "5"),
+        ],
+        ..Options::default()
+    });
+    assert_eq!(warnings(&stack, &[], "supabase"), [""; 0]);
+    stack.server.psql(
+        "postgres",
+        "CREATE SCHEMA many;
+         DO $$ BEGIN FOR i IN 1..3000 LOOP EXECUTE format('CREATE TABLE many.t%s (x int)', i);
+           IF i % 20 = 0 THEN COMMIT; END IF; END LOOP; END $$",
+    );
+    let found = warnings(&stack, &[], "supabase");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("warning: a dump locks 30"),
+        "{found:?}"
+    );
+    for part in [
+        "made for 300 locks (max_locks_per_transaction 10 × 30 connections and prepared transactions)",
+        "set max_locks_per_transaction = 128 and restart the server",
+    ] {
+        assert!(found[0].contains(part), "{found:?}");
+    }
+    let run = stack.backupd(["run"]).run();
+    assert_eq!(run.code, Some(1), "{run}");
+    assert!(run.stderr.contains("out of shared memory"), "{run}");
+}
+
+#[test]
+fn tables_of_another_owner_in_keycloaks_database_are_a_note_and_refuse_nothing() {
+    let stack = Stack::new();
+    assert_eq!(warnings(&stack, &[], "keycloak"), [""; 0]);
+    stack.server.psql(
+        "keycloak",
+        "ALTER TABLE public.client OWNER TO supabase_admin; GRANT SELECT ON public.client TO keycloak",
+    );
+    let found = warnings(&stack, &[], "keycloak");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("role keycloak is not the owner of all of Keycloak's tables")
+            && found[0].contains(": public.client (supabase_admin);"),
+        "{found:?}"
+    );
+    let run = stack.backupd(["run"]).succeed();
+    assert!(
+        run.stderr.contains("public.client (supabase_admin)"),
+        "{run}"
+    );
 }

@@ -12,6 +12,7 @@ use catalog::catalog::Catalog;
 use catalog::manifest::Manifest;
 use catalog::set::Selector;
 use postgres::databases::Databases;
+use postgres::outlook::Outlook;
 use postgres::server::Facts;
 use postgres::tools::Tools;
 use postgres::words::counted;
@@ -54,6 +55,10 @@ pub struct DatabaseFacts {
     pub facts: Facts,
     /// Version of Keycloak's schema, for Keycloak's database.
     pub keycloak_schema: Option<String>,
+    /// Relations of Keycloak's database that its role does not own.
+    pub of_others: Vec<String>,
+    /// What a dump or a restore will meet.
+    pub outlook: Outlook,
     /// Which databases its server has.
     pub neighbours: Databases,
 }

@@ -9,6 +9,7 @@ pub mod dump;
 pub mod inventory;
 pub mod locks;
 pub mod objects;
+pub mod outlook;
 pub mod properties;
 pub mod restore;
 pub mod roles;

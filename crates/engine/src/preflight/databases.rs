@@ -1,12 +1,16 @@
 //! Each database that a set is to hold: whether it can be dumped, and what its dump will meet.
 
 use postgres::databases::Databases;
+use postgres::outlook::{Outlook, owned_by_others};
 use postgres::server::{Server, ServerError};
-use postgres::words::counted;
+use postgres::words::{counted, listed};
 
 use super::{Blocks, Check, DatabaseFacts, Outcome, Preflight, others};
 use crate::config::{Config, DatabaseRole, DatabaseSource};
 use crate::space;
+
+/// Relations that are named in one sentence.
+const NAMED: usize = 20;
 
 /// Checks the databases that settings name, then those of Supabase's server that are dumped besides.
 pub(super) async fn check(config: &Config, found: &mut Preflight) {
@@ -47,7 +51,8 @@ async fn check_one(source: &DatabaseSource, found: &mut Preflight) {
             found.say(label, Outcome::Failed, &blocks, obstacle);
         }
     }
-    for warning in told.facts.warnings() {
+    let ahead = [told.facts.warnings(), told.outlook.warnings()].concat();
+    for warning in ahead.into_iter().chain(owners(source, &told.of_others)) {
         found.say(label, Outcome::Warning, &blocks, warning);
     }
     let facts = &told.facts;
@@ -66,6 +71,9 @@ async fn check_one(source: &DatabaseSource, found: &mut Preflight) {
         space::human(facts.database_bytes),
     );
     found.say(label, Outcome::Passed, &blocks, text);
+    for note in told.outlook.notes() {
+        found.say(label, Outcome::Passed, &blocks, note);
+    }
     if source.role == DatabaseRole::Keycloak && told.keycloak_schema.is_none() {
         found.say(
             label,
@@ -77,20 +85,36 @@ async fn check_one(source: &DatabaseSource, found: &mut Preflight) {
     found.databases.insert(label.to_owned(), told);
 }
 
+/// Keycloak migrates its own tables. That some are another's is how it has always been, where it is so.
+fn owners(source: &DatabaseSource, of_others: &[String]) -> Option<String> {
+    (!of_others.is_empty()).then(|| {
+        format!(
+            "role {} is not the owner of all of Keycloak's tables, so that an upgrade of Keycloak may fail on them: {}; a restore gives \
+             each its owner back",
+            source.dsn.user,
+            listed(of_others, NAMED)
+        )
+    })
+}
+
 async fn ask(source: &DatabaseSource) -> Result<DatabaseFacts, ServerError> {
     let server = Server::connect(&source.dsn).await?;
     let facts = server.facts().await?;
-    let keycloak_schema = match source.role {
+    let (keycloak_schema, of_others) = match source.role {
         DatabaseRole::Keycloak => {
-            server
-                .keycloak_schema_version(source.dsn.schema.as_deref())
-                .await?
+            let schema = source.dsn.schema.as_deref();
+            (
+                server.keycloak_schema_version(schema).await?,
+                owned_by_others(&server).await?,
+            )
         }
-        DatabaseRole::Supabase | DatabaseRole::Extra | DatabaseRole::Found => None,
+        DatabaseRole::Supabase | DatabaseRole::Extra | DatabaseRole::Found => (None, Vec::new()),
     };
     Ok(DatabaseFacts {
         facts,
         keycloak_schema,
+        of_others,
         neighbours: Databases::of(&server).await?,
+        outlook: Outlook::of(&server).await?,
     })
 }

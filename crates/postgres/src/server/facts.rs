@@ -5,6 +5,7 @@ use serde::Serialize;
 use tokio_postgres::SimpleQueryRow;
 
 use super::{Server, ServerError};
+use crate::words::counted;
 
 /// Relations that are named; the rest is counted.
 const NAMED: usize = 20;
@@ -240,26 +241,27 @@ impl Facts {
         }
         if self.rls_tables > 0 {
             found.push(format!(
-                "row security binds role {user} on {} tables, and pg_dump refuses to dump a part of their rows: {able}",
-                self.rls_tables
+                "row security binds role {user} on {}, and pg_dump refuses to dump a part of their rows: {able}",
+                counted(self.rls_tables, "table")
             ));
         }
         if self.unreadable_large_objects > 0 {
             found.push(format!(
-                "role {user} may not read {} of {} large objects: {able}",
-                self.unreadable_large_objects, self.large_objects
+                "role {user} may not read {} of {}: {able}",
+                self.unreadable_large_objects,
+                counted(self.large_objects, "large object")
             ));
         }
         if self.hidden_user_mappings > 0 {
             found.push(format!(
-                "role {user} cannot see the options of {} user mappings of foreign servers, and a dump would lose them silently: {able}",
-                self.hidden_user_mappings
+                "role {user} cannot see the options of {} of foreign servers, and a dump would lose them silently: {able}",
+                counted(self.hidden_user_mappings, "user mapping")
             ));
         }
         if self.hidden_subscriptions > 0 {
             found.push(format!(
-                "role {user} is no superuser, and a dump would lose {} subscriptions silently: {able}",
-                self.hidden_subscriptions
+                "role {user} is no superuser, and a dump would lose {} silently: {able}",
+                counted(self.hidden_subscriptions, "subscription")
             ));
         }
         found
