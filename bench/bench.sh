@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
-need gcc libc6-dev postgresql postgresql-client gzip tar attr pigz zstd time bc python3
+need "${stack_packages[@]}" pigz zstd time bc python3
+need_temporary
 . tests/stack.sh
 
 echo "building, and making data (some minutes)" >&2

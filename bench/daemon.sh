@@ -5,7 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
-need gcc libc6-dev postgresql postgresql-client gzip tar attr python3
+need "${stack_packages[@]}" python3
+need_temporary
 . tests/stack.sh
 
 echo "building, and making data" >&2

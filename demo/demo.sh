@@ -7,7 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
-need gcc libc6-dev postgresql postgresql-client gzip tar attr
+need "${stack_packages[@]}"
+need_temporary
 . tests/stack.sh
 
 say() { printf '\n== %s\n' "$*"; }

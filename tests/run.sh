@@ -4,10 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
 need_rust
-need gcc libc6-dev postgresql postgresql-client gzip tar attr openssl zstd util-linux procps
-# Of the version that is there: restores and drills meet a real pg_cron and a real PostGIS.
-major=$(ls /usr/lib/postgresql | sort -V | tail -n 1)
-need "postgresql-$major-cron" "postgresql-$major-postgis-3" time
+# Two rounds for root, where the server's version is not known yet; anybody else is asked once.
+need "${stack_packages[@]}" "${test_packages[@]}"
+# shellcheck disable=SC2046 # words
+need $(extension_packages)
+need_temporary
 
 make lint
 cargo build --locked -p backupd
