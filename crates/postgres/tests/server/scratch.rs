@@ -37,7 +37,7 @@ fn status(pid: &str) -> BTreeMap<String, String> {
 }
 
 /// Runs a test of this file once more as the user `nobody`, where the tests are root's.
-async fn as_nobody(test: &str) {
+async fn as_nobody(name: &str) {
     if !is_root() {
         return;
     }
@@ -47,7 +47,7 @@ async fn as_nobody(test: &str) {
     let program = Program::new("setpriv")
         .args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"])
         .arg(&copy)
-        .args(["--exact", test, "--nocapture"])
+        .args(["--exact", name, "--nocapture"])
         .keep_stderr(1 << 20);
     let output = program.output(&CancellationToken::new()).await.unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
