@@ -1,11 +1,14 @@
-//! What a database holds by name: taken of the source in the snapshot of its dump, kept in the manifest, and compared with what a restore
-//! brings back. Names alone: definitions are written differently by each major version.
+//! What a database holds: every object by name, with short digests of what it is like. Taken of the source in the snapshot of its dump,
+//! kept in the manifest, and compared with what a restore brings back. Definitions are compared between servers of one major version only,
+//! because each version writes them differently. A census of backupd 0.1.0 has names alone.
+
+mod facets;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 
 use serde::{Deserialize, Serialize};
-use stream::digest::Hashing;
 
 /// More names of one kind than this are kept as their count and a hash: a manifest is to be read by people too.
 const NAMES_MOST: usize = 5_000;
@@ -13,12 +16,36 @@ const NAMES_MOST: usize = 5_000;
 const NAMED: usize = 20;
 /// What a server has besides a database's own content; another server has more of it.
 const OF_THE_SERVER: [&str; 2] = ["role", "membership"];
+/// Kinds that a census without facets knows.
+const KINDS_BEFORE_FACETS: [&str; 18] = [
+    "constraint",
+    "event trigger",
+    EXTENSION,
+    "foreign server",
+    "foreign table",
+    "function",
+    "index",
+    "large objects",
+    "materialized view",
+    "policy",
+    "publication",
+    "schema",
+    "sequence",
+    "table",
+    "table of an extension",
+    "trigger",
+    "type",
+    "view",
+];
 /// The kind that extensions have.
 pub const EXTENSION: &str = "extension";
 
 /// What a database holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Census {
+    /// What is kept of each object besides its name, in the order of [`Names::facets`]; empty in a census of backupd 0.1.0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facets: Vec<String>,
     /// Names by kind: `table`, `view`, `function`, `policy`, `role`, ….
     pub kinds: BTreeMap<String, Names>,
     /// What cannot be there without an extension: `kind name` by extension.
@@ -37,6 +64,10 @@ pub struct Names {
     /// All of them, where they are few.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub names: BTreeSet<String>,
+    /// Of each name, in their order, the census's facets, with spaces between: short digests, `-` for none, `?` for what could not be
+    /// seen. Where the names are many: one line, of each facet a digest over all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub facets: Vec<String>,
     /// SHA-256 of them, sorted, a line each, where they are many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
@@ -51,6 +82,8 @@ pub struct Object {
     pub name: String,
     /// Extensions without which it cannot be.
     pub needs: Vec<String>,
+    /// Of each of the census's facets what is kept; only the last may hold spaces.
+    pub facets: Vec<String>,
 }
 
 /// What a comparison found.
@@ -63,19 +96,26 @@ pub struct Compared {
 }
 
 impl Census {
-    /// Of objects and sequences.
-    pub fn of(objects: Vec<Object>, positions: BTreeMap<String, i64>) -> Self {
+    /// Of objects and sequences. `facets` names what is told of each object.
+    pub fn of(facets: &[&str], objects: Vec<Object>, positions: BTreeMap<String, i64>) -> Self {
         let mut census = Self {
+            facets: facets.iter().map(|&facet| facet.to_owned()).collect(),
             positions,
             ..Self::default()
         };
-        let mut kinds: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for Object { kind, name, needs } in objects {
+        let mut kinds: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+        for object in objects {
+            let Object {
+                kind,
+                name,
+                needs,
+                facets,
+            } = object;
             for extension in needs {
                 let needed = census.needs.entry(extension).or_default();
                 needed.insert(format!("{kind} {name}"));
             }
-            kinds.entry(kind).or_default().insert(name);
+            kinds.entry(kind).or_default().insert(name, facets);
         }
         census.kinds = kinds
             .into_iter()
@@ -101,13 +141,37 @@ impl Census {
             .map(|(extension, _)| extension.as_str())
     }
 
-    /// Compares what came back with this. Extensions that the server does not have are `absent`.
-    pub fn compare(&self, found: &Self, absent: &BTreeSet<String>) -> Compared {
+    /// Compares what came back with this. Extensions that the server does not have are `absent`. Whether both servers are of the
+    /// `same_major` version decides whether definitions are compared.
+    pub fn compare(&self, found: &Self, absent: &BTreeSet<String>, same_major: bool) -> Compared {
+        self.compare_kinds(found, absent, same_major, |_| true)
+    }
+
+    /// The same without the server's roles, where a database came back alone: on a server that has others.
+    pub fn compare_database(
+        &self,
+        found: &Self,
+        absent: &BTreeSet<String>,
+        same_major: bool,
+    ) -> Compared {
+        self.compare_kinds(found, absent, same_major, |kind| {
+            !OF_THE_SERVER.contains(&kind)
+        })
+    }
+
+    fn compare_kinds(
+        &self,
+        found: &Self,
+        absent: &BTreeSet<String>,
+        same_major: bool,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Compared {
         let mut compared = Compared::default();
-        for (kind, names) in &self.kinds {
+        for (kind, names) in self.kinds.iter().filter(|(kind, _)| wanted(kind)) {
             let other = found.kinds.get(kind).cloned().unwrap_or_default();
             if names.sha256.is_some() || other.sha256.is_some() {
                 self.compare_many(kind, names, &other, absent, &mut compared);
+                self.compare_facets(kind, found, absent, same_major, &mut compared);
                 continue;
             }
             let (unproven, missing): (Vec<_>, Vec<_>) =
@@ -117,10 +181,13 @@ impl Census {
                 });
             say(&mut compared.differences, kind, "missing", &missing);
             say(&mut compared.not_proven, kind, "not proven", &unproven);
+            self.compare_facets(kind, found, absent, same_major, &mut compared);
         }
         for (kind, other) in &found.kinds {
             let known = self.kinds.get(kind).cloned().unwrap_or_default();
-            if !OF_THE_SERVER.contains(&kind.as_str())
+            let known_of = !self.facets.is_empty() || KINDS_BEFORE_FACETS.contains(&kind.as_str());
+            if known_of
+                && !OF_THE_SERVER.contains(&kind.as_str())
                 && known.sha256.is_none()
                 && other.sha256.is_none()
             {
@@ -170,24 +237,22 @@ impl Census {
 }
 
 impl Names {
-    fn of(names: BTreeSet<String>) -> Self {
-        let count = names.len();
+    fn of(objects: BTreeMap<String, Vec<String>>) -> Self {
+        let count = objects.len();
         if count <= NAMES_MOST {
+            let facets = objects.values().filter(|facets| !facets.is_empty());
             return Self {
                 count,
-                names,
+                facets: facets.map(|facets| facets.join(" ")).collect(),
                 sha256: None,
+                names: objects.into_keys().collect(),
             };
-        }
-        let mut hashing = Hashing::new(std::io::sink());
-        for name in &names {
-            // A sink takes everything.
-            let _ = writeln!(hashing, "{name}");
         }
         Self {
             count,
+            facets: facets::of_many(&objects),
             names: BTreeSet::new(),
-            sha256: Some(hashing.finish().2),
+            sha256: Some(facets::sha256(objects.keys())),
         }
     }
 }
@@ -204,87 +269,5 @@ fn say(list: &mut Vec<String>, kind: &str, what: &str, names: &[&String]) {
             "{} more of kind {kind}: {what}",
             names.len() - NAMED
         ));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn object(kind: &str, name: &str, needs: &[&str]) -> Object {
-        Object {
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            needs: needs.iter().map(|name| (*name).to_owned()).collect(),
-        }
-    }
-
-    fn census(objects: &[Object]) -> Census {
-        Census::of(
-            objects.to_vec(),
-            BTreeMap::from([("public.s".to_owned(), 5)]),
-        )
-    }
-
-    #[test]
-    fn what_is_missing_is_a_difference_unless_its_extension_is_absent() {
-        let whole = [
-            object(EXTENSION, "vector", &[]),
-            object("table", "public.a", &[]),
-            object("table", "public.b", &["vector"]),
-            object("role", "x", &[]),
-        ];
-        let source = census(&whole);
-        assert_eq!(
-            source.compare(&source, &BTreeSet::new()),
-            Compared::default()
-        );
-        let none = Census::default();
-        let absent = BTreeSet::from(["vector".to_owned()]);
-        let compared = source.compare(&none, &absent);
-        assert_eq!(
-            compared.not_proven,
-            ["extension vector: not proven", "table public.b: not proven"]
-        );
-        assert_eq!(
-            compared.differences,
-            [
-                "role x: missing",
-                "table public.a: missing",
-                "sequence public.s stands at its beginning, not at 5 or later"
-            ]
-        );
-        let more = census(
-            &[
-                whole.as_slice(),
-                &[object("policy", "p", &[]), object("role", "y", &[])],
-            ]
-            .concat(),
-        );
-        assert_eq!(
-            source.compare(&more, &absent).differences,
-            ["policy p: not in the source"]
-        );
-    }
-
-    #[test]
-    fn many_names_are_compared_by_their_hash() {
-        let many: Vec<Object> = (0..=NAMES_MOST)
-            .map(|number| object("index", &format!("i{number}"), &[]))
-            .collect();
-        let source = census(&many);
-        assert!(source.kinds["index"].names.is_empty());
-        assert_eq!(
-            source.compare(&census(&many), &BTreeSet::new()).differences,
-            Vec::<String>::new()
-        );
-        let less = source.compare(&census(&many[1..]), &BTreeSet::new());
-        assert_eq!(
-            less.differences,
-            [format!(
-                "index: {NAMES_MOST} came back of {}",
-                NAMES_MOST + 1
-            )]
-        );
     }
 }

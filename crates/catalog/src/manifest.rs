@@ -223,6 +223,13 @@ pub struct Source {
     pub database_bytes: Option<u64>,
 }
 
+impl Source {
+    /// Major version of its server.
+    pub fn major(&self) -> Option<u32> {
+        self.server_version.split('.').next()?.parse().ok()
+    }
+}
+
 /// Rows of a table in a dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRows {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use catalog::catalog::PRIVATE;
 use catalog::census::Census;
 use catalog::drill::{DatabaseDrill, StorageDrill};
-use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::manifest::{Artifact, Kind, Manifest, Source};
 use postgres::census::available_extensions;
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
@@ -167,7 +167,8 @@ impl Drill<'_> {
             step: format!("drill {} compare", self.artifact.label),
         });
         self.compare_rows(&server, &absent, found).await?;
-        self.compare_census(&server, &absent, found).await?;
+        self.compare_census(&server, &absent, admin.major, found)
+            .await?;
         self.ask(&server, found).await?;
         self.check_storage(&server, observer, cancel).await
     }
@@ -274,6 +275,7 @@ impl Drill<'_> {
         &self,
         server: &Server,
         absent: &BTreeSet<String>,
+        server_major: u32,
         found: &mut DatabaseDrill,
     ) -> Result<(), ServerError> {
         let Some(census) = &self.artifact.census else {
@@ -282,7 +284,9 @@ impl Drill<'_> {
                 .push("objects: the set has no census of its source".to_owned());
             return Ok(());
         };
-        let compared = census.compare(&take_census(server).await?, absent);
+        let source = self.artifact.source.as_ref();
+        let same_major = source.and_then(Source::major) == Some(server_major);
+        let compared = census.compare(&take_census(server).await?, absent, same_major);
         found.objects = census.kinds.values().map(|names| names.count).sum();
         found.differences.extend(compared.differences);
         found.not_proven.extend(compared.not_proven);

@@ -175,8 +175,13 @@ pub(crate) async fn take_census(server: &Server) -> Result<Census, ServerError> 
         kind: counted.kind,
         name: counted.name,
         needs: counted.needs,
+        facets: counted.facets.into(),
     });
-    Ok(Census::of(objects.collect(), positions))
+    Ok(Census::of(
+        &postgres::census::FACETS,
+        objects.collect(),
+        positions,
+    ))
 }
 
 fn failure(error: &DumpError) -> Failure {

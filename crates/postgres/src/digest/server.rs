@@ -44,15 +44,13 @@ impl CopyTarget {
     }
 }
 
-/// Gives a session the settings by which values become the text that a dump has of them. pg_dump itself sets the first three; the
-/// others every connection of ours begins with, and pg_dump's too. `row_security = off` makes an error of rows that would be left out.
+/// Gives a session the settings by which values become the text that a dump has of them, besides those that every session of ours and
+/// pg_dump's begins with: the server's own encoding, and an error for rows that would be left out.
 pub async fn prepare(server: &Server) -> Result<(), ServerError> {
     server
         .execute(
-            "SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3;
-             SET TimeZone = 'UTC'; SET bytea_output = 'hex'; SET row_security = off; SET synchronize_seqscans = off;
-             SELECT pg_catalog.set_config('search_path', '', false),
-               pg_catalog.set_config('client_encoding', pg_catalog.current_setting('server_encoding'), false)",
+            "SET row_security = off; SET synchronize_seqscans = off;
+             SELECT pg_catalog.set_config('client_encoding', pg_catalog.current_setting('server_encoding'), false)",
         )
         .await
 }

@@ -4,6 +4,7 @@
     reason = "these are tests, which clippy sees only where #[test] stands"
 )]
 
+mod census;
 mod connections;
 mod digests;
 mod dumps;
