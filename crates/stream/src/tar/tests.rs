@@ -188,6 +188,15 @@ fn we_give_back_the_same_tree() {
     let object = furnish(&root);
     symlink("t".repeat(300), root.join("far-link")).unwrap();
     symlink("../avatars", root.join("stub/stub/sideways")).unwrap();
+    // A file of another's with a capability, which a change of owner takes away: both come back.
+    if rustix::process::geteuid().is_root() {
+        let capable = root.join("capable");
+        fs::write(&capable, b"").unwrap();
+        std::os::unix::fs::chown(&capable, Some(1234), Some(1234)).unwrap();
+        let mut bind_low_ports = [0; 20];
+        (bind_low_ports[3], bind_low_ports[5]) = (2, 4);
+        xattr::set(&capable, "security.capability", &bind_low_ports).unwrap();
+    }
     fs::hard_link(&object, root.join("second name")).unwrap();
     let sparse = File::create(root.join("sparse")).unwrap();
     sparse.set_len(64 << 20).unwrap();

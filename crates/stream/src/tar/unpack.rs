@@ -3,6 +3,8 @@
 //! An archive is not trusted: no entry may lie outside the directory, go through a symbolic link, or be a device, and no link may lead
 //! out.
 
+mod traits;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
@@ -10,17 +12,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod,
-    fchown, futimens, linkat, mkdirat, openat, statat, symlinkat, utimensat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, openat, statat, symlinkat};
 use rustix::io::Errno;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
 
+use self::traits::Traits;
+use super::Walked;
 use super::members::{Member, Members, OUTSIDE};
-use super::{NAMED_MAX, Walked};
 use crate::directory::{Way, open_directory, shown};
 
 /// Until an entry is complete, it is its maker's alone.
@@ -166,32 +166,6 @@ struct Step {
     name: OsString,
     /// What it gets when it is left, as what happens inside changes its times; none of one that was left before.
     traits: Option<Traits>,
-}
-
-/// What a file or directory has beside its content.
-struct Traits {
-    mode: u32,
-    owner: (u32, u32),
-    mtime: Timespec,
-    xattrs: Vec<(OsString, Vec<u8>)>,
-}
-
-impl Traits {
-    fn take(member: &mut Member) -> Self {
-        Self {
-            mode: member.mode,
-            owner: member.owner,
-            mtime: member.mtime,
-            xattrs: std::mem::take(&mut member.xattrs),
-        }
-    }
-
-    fn attribute_bytes(&self) -> usize {
-        let attributes = self.xattrs.iter();
-        attributes
-            .map(|(name, value)| name.len() + value.len())
-            .sum()
-    }
 }
 
 impl Unpacker<'_> {
@@ -406,46 +380,6 @@ impl Unpacker<'_> {
         }
         Ok(true)
     }
-
-    fn finish(&mut self, file: &File, path: &Path, traits: &Traits) -> Result<(), UnpackError> {
-        let failed = |errno: Errno| at(path, errno.into());
-        let (uid, gid) = traits.owner;
-        // Before attributes and mode: a change of owner takes capabilities, setuid and setgid away.
-        if self.may_give {
-            fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
-        } else if uid != self.user {
-            self.unpacked.foreign_owners += 1;
-        }
-        for (name, value) in &traits.xattrs {
-            if let Err(error) = file.set_xattr(name, value) {
-                self.unkept(path, &format!("{}: {error}", name.to_string_lossy()));
-            }
-        }
-        fchmod(file, Mode::from_raw_mode(traits.mode)).map_err(failed)?;
-        futimens(file.as_fd(), &times(traits.mtime)).map_err(failed)
-    }
-
-    fn finish_link(
-        &self,
-        directory: BorrowedFd<'_>,
-        name: &OsStr,
-        member: &Member,
-    ) -> rustix::io::Result<()> {
-        let (uid, gid) = member.owner;
-        let flags = AtFlags::SYMLINK_NOFOLLOW;
-        if self.may_give {
-            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-            chownat(directory, name, Some(uid), Some(gid), flags)?;
-        }
-        utimensat(directory, name, &times(member.mtime), flags)
-    }
-
-    fn unkept(&mut self, path: &Path, what: &str) {
-        self.unpacked.unkept_total += 1;
-        if self.unpacked.unkept.len() < NAMED_MAX {
-            self.unpacked.unkept.push(format!("{} {what}", shown(path)));
-        }
-    }
 }
 
 /// A path below the directory, without `.`; none when it leads out.
@@ -460,16 +394,6 @@ fn inside(path: &Path) -> Option<PathBuf> {
         }
     }
     Some(below)
-}
-
-fn times(mtime: Timespec) -> Timestamps {
-    Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
-        last_modification: mtime,
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,101 @@
+//! What files and directories have beside their content: owner, attributes, mode, times.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens,
+    utimensat,
+};
+use rustix::io::Errno;
+use xattr::FileExt as _;
+
+use super::super::NAMED_MAX;
+use super::super::members::Member;
+use super::{UnpackError, Unpacker, at};
+use crate::directory::shown;
+
+/// What a file or directory has beside its content.
+pub(super) struct Traits {
+    mode: u32,
+    owner: (u32, u32),
+    mtime: Timespec,
+    xattrs: Vec<(OsString, Vec<u8>)>,
+}
+
+impl Traits {
+    pub(super) fn take(member: &mut Member) -> Self {
+        Self {
+            mode: member.mode,
+            owner: member.owner,
+            mtime: member.mtime,
+            xattrs: std::mem::take(&mut member.xattrs),
+        }
+    }
+
+    pub(super) fn attribute_bytes(&self) -> usize {
+        let attributes = self.xattrs.iter();
+        attributes
+            .map(|(name, value)| name.len() + value.len())
+            .sum()
+    }
+}
+
+impl Unpacker<'_> {
+    pub(super) fn finish(
+        &mut self,
+        file: &File,
+        path: &Path,
+        traits: &Traits,
+    ) -> Result<(), UnpackError> {
+        let failed = |errno: Errno| at(path, errno.into());
+        let (uid, gid) = traits.owner;
+        // Before attributes and mode: a change of owner takes capabilities, setuid and setgid away.
+        if self.may_give {
+            fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
+        } else if uid != self.user {
+            self.unpacked.foreign_owners += 1;
+        }
+        for (name, value) in &traits.xattrs {
+            if let Err(error) = file.set_xattr(name, value) {
+                self.unkept(path, &format!("{}: {error}", name.to_string_lossy()));
+            }
+        }
+        fchmod(file, Mode::from_raw_mode(traits.mode)).map_err(failed)?;
+        futimens(file.as_fd(), &times(traits.mtime)).map_err(failed)
+    }
+
+    pub(super) fn finish_link(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &OsStr,
+        member: &Member,
+    ) -> rustix::io::Result<()> {
+        let (uid, gid) = member.owner;
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        if self.may_give {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            chownat(directory, name, Some(uid), Some(gid), flags)?;
+        }
+        utimensat(directory, name, &times(member.mtime), flags)
+    }
+
+    fn unkept(&mut self, path: &Path, what: &str) {
+        self.unpacked.unkept_total += 1;
+        if self.unpacked.unkept.len() < NAMED_MAX {
+            self.unpacked.unkept.push(format!("{} {what}", shown(path)));
+        }
+    }
+}
+
+fn times(mtime: Timespec) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: mtime,
+    }
+}
