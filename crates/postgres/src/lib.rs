@@ -6,6 +6,7 @@ pub mod databases;
 pub mod digest;
 pub mod dsn;
 pub mod dump;
+pub mod fence;
 pub mod inventory;
 pub mod locks;
 pub mod objects;

@@ -58,28 +58,6 @@ const SETTINGS: [&str; 21] = [
     "huge_pages=off",
     "dynamic_shared_memory_type=mmap",
 ];
-/// What a server reads outside its directory: libraries, extensions, time zones, dictionaries. Nothing of it is anybody's own, and programs
-/// are in other directories.
-const READ: [&str; 11] = [
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/usr/share",
-    "/usr/local/lib",
-    "/usr/local/share",
-    "/var/cache/postgresql/dicts",
-    "/etc/localtime",
-    "/etc/ld.so.cache",
-    "/etc/ssl/openssl.cnf",
-];
-/// What starts a program that has shared libraries: of glibc and musl, on x86-64 and arm64.
-const LOADERS: [&str; 4] = [
-    "/lib64/ld-linux-x86-64.so.2",
-    "/lib/ld-linux-aarch64.so.1",
-    "/lib/ld-musl-x86_64.so.1",
-    "/lib/ld-musl-aarch64.so.1",
-];
 /// A row of 1 GiB, the longest there is, is held several times while it is loaded.
 const MEMORY: u64 = 8 << 30;
 /// PostgreSQL's files are of 1 GiB at most.
@@ -197,13 +175,17 @@ impl Scratch {
             lchown(&data, Some(account.uid), Some(account.gid)).map_err(failed)?;
         }
         // The directories above may be closed to it: it is given this one open.
-        let room = Fence::new().holding(&data).map_err(failed)?.limits(Limits {
-            memory: MEMORY,
-            processes: accounts.server.map_or(PROCESSES_OF_OURS, |_| PROCESSES),
-            file: FILE,
-        });
-        within(bindir, "initdb", &data, &room)
-            .fenced(room.clone().account(accounts.initdb).open())
+        let bounded = |fence: Fence| {
+            fence.holding(&data).map_err(failed).map(|fence| {
+                fence.limits(Limits {
+                    memory: MEMORY,
+                    processes: accounts.server.map_or(PROCESSES_OF_OURS, |_| PROCESSES),
+                    file: FILE,
+                })
+            })
+        };
+        let unfenced = bounded(Fence::new().open())?;
+        within(bindir, "initdb", &data, unfenced.account(accounts.initdb))
             .args([
                 "--auth=trust",
                 "--encoding=UTF8",
@@ -225,20 +207,14 @@ impl Scratch {
             .create_new(true)
             .open(dir.join("log"))
             .map_err(failed)?;
+        let fence = bounded(crate::fence::around(bindir, "postgres"))?
+            .account(accounts.server)
+            .write([data.as_path(), sockets.path()]);
         let fence = match fencing {
-            Fencing::Required => room.clone(),
-            Fencing::Off => room.clone().open(),
+            Fencing::Required => fence,
+            Fencing::Off => fence.open(),
         };
-        let program = within(bindir, "postgres", &data, &room)
-            .fenced(
-                fence
-                    .account(accounts.server)
-                    .write([data.as_path(), sockets.path()])
-                    .read(READ)
-                    .read(beside(bindir))
-                    .execute(LOADERS)
-                    .execute([bindir.join("postgres")]),
-            )
+        let program = within(bindir, "postgres", &data, fence)
             .arg("-k")
             .arg(sockets.path())
             .args(SETTINGS.iter().flat_map(|setting| ["-c", setting]));
@@ -325,24 +301,14 @@ pub fn sweep(dir: &Path) -> io::Result<bool> {
 
 /// A program of the server, on its data directory: by the name that the program can follow, and before it, where the last one counts, by
 /// the one that [`sweep`] knows it by.
-fn within(bindir: &Path, program: &str, data: &Path, room: &Fence) -> Program {
+fn within(bindir: &Path, program: &str, data: &Path, fence: Fence) -> Program {
     Program::new(bindir.join(program))
         .arg("-D")
         .arg(data)
         .arg("-D")
-        .arg(room.held())
+        .arg(fence.held())
+        .fenced(fence)
         .low_priority()
-}
-
-/// What an installation of its own (`/usr/local/pgsql`) has beside its programs.
-fn beside(bindir: &Path) -> Vec<PathBuf> {
-    let real = bindir.canonicalize();
-    let prefix = real.as_deref().unwrap_or(bindir).parent();
-    prefix.map_or_else(Vec::new, |prefix| {
-        ["lib", "lib64", "share"]
-            .map(|name| prefix.join(name))
-            .into()
-    })
 }
 
 fn fenced(accounts: Accounts) -> String {

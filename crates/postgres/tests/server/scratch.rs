@@ -7,10 +7,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use postgres::fence::around;
 use postgres::scratch::{Fencing, Scratch, ScratchError, sweep};
 use postgres::server::Server;
 use seccompiler::{SeccompAction, SeccompFilter};
 use stream::child::Program;
+use stream::fence::Fence;
 use tokio_util::sync::CancellationToken;
 
 use super::tools;
@@ -175,4 +177,53 @@ fn without_landlock_there_is_no_server_unless_told_so() {
         });
     });
     without.join().unwrap();
+}
+
+/// The same fence around a client that reads what came from a database.
+#[tokio::test]
+async fn a_fenced_pg_restore_reads_its_archive_alone() {
+    let (dir, cancel, tools) = (
+        tempfile::tempdir().unwrap(),
+        CancellationToken::new(),
+        tools().await,
+    );
+    let archive = dir.path().join("archive");
+    let scratch = start(&dir.path().join("scratch"), Fencing::Required)
+        .await
+        .unwrap();
+    let url = scratch.dsn("postgres").unwrap().to_string();
+    let server = Server::connect(&scratch.dsn("postgres").unwrap())
+        .await
+        .unwrap();
+    server
+        .execute("CREATE TABLE public.kept (n int); INSERT INTO public.kept VALUES (4711)")
+        .await
+        .unwrap();
+    let dump = Program::new(tools.bindir.join("pg_dump")).args(["-Fc", "-d", &url, "-f"]);
+    dump.arg(&archive).output(&cancel).await.unwrap();
+    let restore = |fence: Fence, to: &str| {
+        let program = Program::new(tools.pg_restore()).fenced(fence);
+        program.args(["--data-only", to]).arg(&archive)
+    };
+    let alone = || around(&tools.bindir, "pg_restore").read([&archive]);
+    let text = restore(alone(), "--file=-").output(&cancel).await.unwrap();
+    assert!(String::from_utf8(text.stdout).unwrap().contains("\n4711\n"));
+    let out = format!("--file={}", dir.path().join("out").display());
+    let into = format!("--dbname={url}");
+    for (fence, to) in [
+        (around(&tools.bindir, "pg_restore"), "--file=-"),
+        (alone(), &*out),
+        (alone(), &*into),
+    ] {
+        assert!(
+            restore(fence.clone().open(), to)
+                .output(&cancel)
+                .await
+                .is_ok(),
+            "{to}"
+        );
+        assert!(restore(fence, to).output(&cancel).await.is_err(), "{to}");
+    }
+    drop(server);
+    scratch.stop().await.unwrap();
 }
