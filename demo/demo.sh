@@ -47,23 +47,13 @@ set=$(find "$work/backups" -mindepth 1 -maxdepth 1 -type d -name '[0-9]*Z')
 ls -l "$set"
 
 say "the restore by hand, on an empty server, without backupd"
-(cd "$set" && sha256sum --quiet -c SHA256SUMS) || fail "sha256sum -c SHA256SUMS"
-echo "sha256sum -c SHA256SUMS: all files are as written"
 target_port=$(start_server target) || fail "the empty server did not start"
-on "$target_port" dropdb --maintenance-db=template1 postgres
-for name in supabase:postgres keycloak:keycloak; do
-  label=${name%:*} database=${name#*:}
-  on "$target_port" createdb --maintenance-db=template1 -T template0 "$database"
-  # Roles that exist already are no fault; anything else is.
-  gunzip -c "$set/${label}_roles.sql.gz" | on "$target_port" psql -Xq -d template1 >/dev/null 2>"$work/roles.log"
-  ! grep -E '(ERROR|FATAL|error):' "$work/roles.log" | grep -v 'already exists' || fail "$label: roles and settings"
-  gunzip -c "$set/${label}_db.sql.gz" | on "$target_port" psql -Xq -v ON_ERROR_STOP=1 -d "$database" >/dev/null || fail "$label: dump"
-  echo "$label: roles, settings and dump loaded into $database"
-done
 mkdir "$work/restored"
-# One sample file is older than 1970, which tar remarks on.
-tar --warning=no-timestamp --xattrs --xattrs-include='*' -C "$work/restored" -xpzf "$set/storage_buckets.tar.gz" || fail "tar"
-echo "storage: unpacked"
+# README's lines, and no others.
+recipe=$(sed -n '/^By hand, without backupd:$/,/^No line/s/^    //p' README.md |
+  sed -e "s|/backups/20261120T020000Z|$set|" -e "s|/srv/supabase/volumes/storage|$work/restored|")
+printf '%s\n' "$recipe"
+on "$target_port" bash -e -o pipefail -c "$recipe" >/dev/null || fail "README's lines"
 
 say "comparing"
 # Everything that a role or database carries beside its tables, passwords included.

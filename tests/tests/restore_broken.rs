@@ -247,7 +247,7 @@ fn a_full_disk_puts_the_old_one_back() {
     );
 }
 
-/// The dump's own words about the database put it into the small tablespace.
+/// The manifest's words about the database put it into the small tablespace.
 fn full_disk(stack: &Stack, small: &Path) -> tests::backupd::Outcome {
     stack.server.psql(
         "postgres",
@@ -257,15 +257,14 @@ fn full_disk(stack: &Stack, small: &Path) -> tests::backupd::Outcome {
     let dump = stack.only_set().join("supabase_db.sql.gz");
     let text = [b"CHECKPOINT;\n".to_vec(), tests::set::unzipped(&dump)].concat();
     tests::set::replace(&dump, text);
-    let file = stack.only_set().join("supabase_roles.sql.gz");
-    let text = String::from_utf8(tests::set::unzipped(&file)).unwrap();
-    tests::set::replace(
-        &file,
-        text.replace(
-            "WITH TEMPLATE = template0",
-            "WITH TEMPLATE = template0 TABLESPACE = small",
-        ),
-    );
+    let set = stack.only_set();
+    let mut manifest = stack.manifest(&set);
+    for artifact in manifest["artifacts"].as_array_mut().unwrap() {
+        if artifact["file"] == "supabase_db.sql.gz" {
+            artifact["database"]["tablespace"] = "small".into();
+        }
+    }
+    tests::set::rewrite(&set, &manifest);
     stack
         .backupd(["restore", "--yes", "--only", "supabase"])
         .run()

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::dsn::Dsn;
 use crate::inventory::{Census, Inventory};
+use crate::server::ServerError;
 use crate::tools::Tools;
 
 /// zlib's highest level; libdeflate, which writes plain dumps, counts to 12.
@@ -79,6 +80,12 @@ pub enum DumpError {
     /// PostgreSQL's program failed.
     #[error(transparent)]
     Child(#[from] ChildError),
+    /// The server did not answer.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The run was ended.
+    #[error("the work was cancelled")]
+    Cancelled,
     /// It said that it succeeded, and its output has no end.
     #[error(
         "{program} exited with 0, but its output does not end with \"{trailer}\": it is not complete"
@@ -141,6 +148,7 @@ impl DumpError {
                 let says = |words: &[&str]| words.iter().any(|words| stderr.contains(words));
                 says(&LOST) && !says(&REJECTED)
             }
+            Self::Server(error) => error.is_transient(),
             _ => false,
         }
     }

@@ -237,9 +237,9 @@ impl DatabaseProperties {
                 ident(owner)
             ));
         }
-        // The owner's grants first, and of these what may be given on: others' rest on them.
+        // The owner's grants first: others' rest on them.
         let mut sorted: Vec<&Grant> = acl.iter().collect();
-        sorted.sort_by_key(|grant| (grant.grantor != owner, !grant.grantable));
+        sorted.sort_by_key(|grant| grant.grantor != owner);
         for grant in sorted {
             let to = grant
                 .grantee

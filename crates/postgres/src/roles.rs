@@ -1,22 +1,29 @@
-//! The roles artifact: what `pg_dump` of one database leaves out. Roles, their settings and memberships are the server's and come from
-//! `pg_dumpall --roles-only`; the database's own owner, settings (`ALTER DATABASE … SET`, also per role), privileges and comment are
-//! written by `pg_dump --create` alone, and come from there, without the creation of the database itself.
+//! The roles artifact: what `pg_dump` of one database leaves out, as SQL that psql loads without an error on any server. The server's
+//! roles with their passwords, settings and memberships; then the database itself, with owner, settings, privileges, comment and limits.
+//!
+//! All of it is asked from the catalogs, at one moment, and written as statements of ours.
 
-mod properties;
-
-use std::io::Write;
-
-use stream::child::Program;
+use stream::Finished;
+use stream::artifact::Written;
 use tokio_util::sync::CancellationToken;
 
 use crate::dsn::Dsn;
 use crate::dump::{DumpError, DumpRequest, commit, create, failed};
-use crate::inventory::Inventory;
-use crate::server::Facts;
-use stream::artifact::Written;
+use crate::properties::DatabaseProperties;
+use crate::restore::roles::RolesScript;
+use crate::server::{Facts, Server};
 
 /// What pg_dumpall ends with, and so does the artifact: psql takes it as a comment, and a reader knows that nothing is missing.
 const TRAILER: &str = "PostgreSQL database cluster dump complete";
+/// What the session that loads it needs, whatever it was given. Notices tell of memberships that are there.
+const SESSION: &str = "\\set ON_ERROR_STOP on
+SET search_path = '';
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SET default_transaction_read_only = off;
+SET statement_timeout = 0;
+SET client_min_messages = warning;
+";
 
 /// A roles artifact that is complete.
 #[derive(Debug, Clone)]
@@ -34,35 +41,26 @@ pub async fn dump_roles(
     cancel: &CancellationToken,
 ) -> Result<DumpedRoles, DumpError> {
     let passwords_included = facts.can_read_passwords;
-    let properties = properties::of_database(&request, cancel).await?;
+    let asking = async {
+        let server = Server::connect(request.dsn).await?;
+        server
+            .execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            .await?;
+        let roles = RolesScript::ask(&server, passwords_included).await?;
+        let database = DatabaseProperties::ask(&server).await?;
+        Ok::<_, DumpError>(roles.to_sql(&database, &request.dsn.database))
+    };
+    let statements = tokio::select! {
+        statements = asking => statements?,
+        () = cancel.cancelled() => return Err(DumpError::Cancelled),
+    };
+    let text = format!(
+        "{}{SESSION}\n{statements}\n--\n-- {TRAILER}\n--\n",
+        header(request.dsn, passwords_included)
+    );
     let mut writer = create(&request, request.encoding)?;
-    let io = |source| failed(request.file, source);
-    writer
-        .write_all(header(request.dsn, passwords_included).as_bytes())
-        .map_err(io)?;
-    let mut program = Program::new(request.tools.pg_dumpall())
-        .envs(request.dsn.child_env())
-        .args(["--roles-only", "--no-password"])
-        .arg(format!(
-            "--database={}",
-            database_argument(&request.dsn.database)
-        ));
-    if !passwords_included {
-        program = program.arg("--no-role-passwords");
-    }
-    let (inventory, finished) = program.stream_into(Inventory::new(writer), cancel).await?;
-    let (mut writer, census) = inventory.finish();
-    if !census.cluster_complete {
-        return Err(DumpError::MissingTrailer {
-            program: "pg_dumpall",
-            trailer: TRAILER,
-        });
-    }
-    // Both producers are proven: the properties' by `of_database`, which asks for exit 0, pg_dumpall by its token and trailer.
-    writer
-        .write_all(&properties)
-        .and_then(|()| write!(writer, "\n--\n-- {TRAILER}\n--\n"))
-        .map_err(io)?;
+    let finished = Finished::writing(&mut writer, text.as_bytes())
+        .map_err(|source| failed(request.file, source))?;
     let written = commit(writer, finished, request.file).await?;
     Ok(DumpedRoles {
         written,
@@ -78,11 +76,11 @@ fn header(dsn: &Dsn, passwords_included: bool) -> String {
     };
     let database = one_line(&dsn.database);
     format!(
-        "-- Roles of the server, their settings and memberships, {passwords}; then owner, settings, privileges and comment\n\
-         -- of the database {database}. Written by backupd with PostgreSQL's pg_dumpall and pg_dump.\n\
+        "-- Roles of the server, their settings and memberships, {passwords}; then the database {database}, with owner, settings,\n\
+         -- privileges and comment. Written by backupd.\n\
          --\n\
-         -- Load it with psql as a superuser, connected to any database, before the dump; the database must be there.\n\
-         -- \"role ... already exists\" is said of roles that the server has, and is harmless: their properties are set all the same.\n\n"
+         -- Load it with psql as a superuser, connected to another database (template1), before the dump. Roles and database are created\n\
+         -- where they are missing, and get their properties where they are there.\n\n"
     )
 }
 

@@ -225,7 +225,7 @@ async fn dump_its_roles(
             );
             product.artifacts.push(Artifact {
                 source: Some(origin(source, told)),
-                tool: Some(format!("pg_dumpall {}", tools.version.text)),
+                tool: Some(concat!("backupd ", env!("CARGO_PKG_VERSION")).to_owned()),
                 passwords_included: Some(dumped.passwords_included),
                 ..artifact
             });

@@ -318,8 +318,8 @@ mod tests {
                 "ALTER ROLE \"a\" IN DATABASE \"new\" SET \"y\" TO E'z'",
                 "REVOKE ALL ON DATABASE \"new\" FROM PUBLIC",
                 "REVOKE ALL ON DATABASE \"new\" FROM \"o p\"",
-                "GRANT CONNECT ON DATABASE \"new\" TO \"a\" WITH GRANT OPTION",
                 "GRANT CREATE, CONNECT, TEMPORARY ON DATABASE \"new\" TO \"o p\"",
+                "GRANT CONNECT ON DATABASE \"new\" TO \"a\" WITH GRANT OPTION",
                 "COMMENT ON DATABASE \"new\" IS E'it''s'",
             ]
         );

@@ -4,6 +4,7 @@
 //! A roles file is read into data, and only statements of known forms are read at all; what the server is told is built from the data,
 //! every name and value quoted.
 
+mod ask;
 mod file;
 
 use std::collections::BTreeSet;
@@ -182,8 +183,9 @@ impl Membership {
             Some(grantor) => format!(
                 "DO {}",
                 literal(&format!(
-                    "BEGIN {grant} GRANTED BY {}; EXCEPTION WHEN OTHERS THEN {grant}; END",
-                    ident(grantor)
+                    "BEGIN {grant} GRANTED BY {}{}{grant}; END",
+                    ident(grantor),
+                    file::GRANTS
                 ))
             ),
         }
@@ -283,6 +285,13 @@ impl RolesScript {
     /// The statements for roles that were there before [`Self::create_missing`] created the others: settings and memberships; with
     /// `overwrite` also attributes and passwords. They change what the very next connection needs, so they come last of all.
     pub fn for_present(&self, created: &[String], overwrite: bool) -> Vec<String> {
+        let (mut statements, attributes) = self.parts_for_present(created, overwrite);
+        statements.extend(attributes);
+        statements
+    }
+
+    /// The same, attributes and passwords apart.
+    fn parts_for_present(&self, created: &[String], overwrite: bool) -> (Vec<String>, Vec<String>) {
         let is_created = |name: &String| created.contains(name);
         let roles = || self.roles.iter().filter(|role| !is_created(&role.name));
         let mut statements: Vec<String> = roles().flat_map(Role::setting_statements).collect();
@@ -292,31 +301,61 @@ impl RolesScript {
                 .filter(|one| !is_created(&one.role) && !is_created(&one.member))
                 .map(Membership::statement),
         );
-        if overwrite {
-            statements.extend(roles().flat_map(Role::words_statements));
-            statements.extend(
-                self.parameters
-                    .iter()
-                    .filter(|one| !one.grantee.as_ref().is_some_and(is_created))
-                    .filter_map(ParameterGrant::statement),
-            );
-            statements.extend(
-                self.settings_of_all
-                    .iter()
-                    .map(|setting| setting.statement("ALTER ROLE ALL")),
-            );
-            // Whoever runs these may be one that is no superuser afterwards.
-            let is_superuser =
-                |role: &&Role| role.attributes.as_ref().is_some_and(|one| one.superuser);
-            let (superusers, others): (Vec<&Role>, Vec<&Role>) = roles().partition(is_superuser);
-            statements.extend(
-                superusers
-                    .into_iter()
-                    .chain(others)
-                    .filter_map(Role::attributes_statement),
-            );
+        if !overwrite {
+            return (statements, Vec::new());
         }
-        statements
+        statements.extend(roles().flat_map(Role::words_statements));
+        statements.extend(
+            self.parameters
+                .iter()
+                .filter(|one| !one.grantee.as_ref().is_some_and(is_created))
+                .filter_map(ParameterGrant::statement),
+        );
+        statements.extend(
+            self.settings_of_all
+                .iter()
+                .map(|setting| setting.statement("ALTER ROLE ALL")),
+        );
+        // Superusers first: whoever runs these may be one that is none afterwards.
+        let is_superuser = |role: &&Role| role.attributes.as_ref().is_some_and(|one| one.superuser);
+        let (superusers, others): (Vec<&Role>, Vec<&Role>) = roles().partition(is_superuser);
+        let attributes = superusers.into_iter().chain(others);
+        (
+            statements,
+            attributes.filter_map(Role::attributes_statement).collect(),
+        )
+    }
+
+    /// As SQL that psql loads without an error on any server of the same major or a newer one: roles are created where they are missing,
+    /// and so is the database; everything else is set whatever was there. [`Self::read`] reads it.
+    pub(crate) fn to_sql(&self, database: &DatabaseProperties, name: &str) -> String {
+        let mut statements: Vec<String> = self
+            .roles
+            .iter()
+            .map(|role| {
+                let (before, after) = file::CREATES;
+                let creation = format!("CREATE ROLE {}", ident(&role.name));
+                format!("DO {}", literal(&format!("{before}{creation}{after}")))
+            })
+            .collect();
+        let (given, attributes) = self.parts_for_present(&[], true);
+        statements.extend(given);
+        statements.push(file::where_missing(database, name));
+        statements.extend(file::unless_other(database, name));
+        statements.extend(database.statements(name));
+        statements.extend(database.limits(name));
+        // Last: whoever loads this may be one that is no superuser afterwards.
+        statements.extend(attributes);
+        let mut text = String::new();
+        for statement in statements {
+            text.push_str(&statement);
+            text.push_str(if statement.ends_with(file::EXECUTES) {
+                "\n"
+            } else {
+                ";\n"
+            });
+        }
+        text
     }
 
     /// Brings roles back: all or none, or as many as it can.

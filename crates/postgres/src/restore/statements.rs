@@ -4,6 +4,9 @@
 //! Follows quotes, `E''` strings and comments. What such files never hold (dollar quotes, `U&''`, block comments) comes out as symbols
 //! that no reader takes.
 
+/// Makes psql stop at an error.
+const STOPS: &str = "\\set ON_ERROR_STOP on";
+
 /// One piece of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Token {
@@ -106,7 +109,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A line of psql's own: the two that guard a dump, and the end of a statement whose result is executed.
+    /// A line of psql's own: those that guard a load, and the end of a statement whose result is executed.
     fn command(&mut self, in_statement: bool) -> Result<(), Unreadable> {
         let line = self.rest().lines().next().unwrap_or_default();
         let word = line.split_ascii_whitespace().next().unwrap_or_default();
@@ -118,7 +121,7 @@ impl<'a> Scanner<'a> {
         let known = if in_statement {
             line.trim_end() == "\\gexec"
         } else {
-            ["\\restrict", "\\unrestrict"].contains(&word)
+            ["\\restrict", "\\unrestrict"].contains(&word) || line.trim_end() == STOPS
         };
         if !known {
             return Err(self.unreadable("a command of psql that does not belong there"));

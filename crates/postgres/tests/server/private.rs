@@ -155,7 +155,7 @@ impl PrivateServer {
         psql.envs(self.dsn(&encode(database)).child_env())
             .args(["-qX", "-o", "/dev/null", "-f"])
             .arg(file);
-        String::from_utf8(run(&mut psql).stderr).unwrap()
+        String::from_utf8(psql.output().unwrap().stderr).unwrap()
     }
 
     /// An authority, a server's certificate of it for `localhost` and 127.0.0.1, and another authority.

@@ -4,6 +4,7 @@
 use super::super::statements::{Item, Reader, Token, Unreadable, items, outline, statement};
 use super::{Attributes, Membership, ParameterGrant, Role, RolesScript};
 use crate::properties::{DatabaseProperties, Label, Reading, setting};
+use crate::server::{ident, literal};
 
 /// Settings of the session that such files begin with.
 const OF_SESSION: [&str; 16] = [
@@ -25,9 +26,13 @@ const OF_SESSION: [&str; 16] = [
     "default_with_oids",
 ];
 /// Around what backupd's own form does by PL/pgSQL, because SQL has no words for "where it is missing" and "or else".
-const CREATES: (&str, &str) = ("BEGIN ", "; EXCEPTION WHEN duplicate_object THEN NULL; END");
-const GRANTS: &str = "; EXCEPTION WHEN OTHERS THEN ";
+pub(super) const CREATES: (&str, &str) =
+    ("BEGIN ", "; EXCEPTION WHEN duplicate_object THEN NULL; END");
+pub(super) const GRANTS: &str = "; EXCEPTION WHEN OTHERS THEN ";
 const CHECKS: &str = "BEGIN IF EXISTS ";
+
+/// psql runs what the statement before it yields.
+pub(super) const EXECUTES: &str = "\\gexec";
 
 /// Why a roles file cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +43,47 @@ pub enum RolesFileError {
     /// As roles.
     #[error("the roles file holds a statement that is not of a roles file: {0}")]
     Statement(String),
+}
+
+/// Creates the database where it is missing, in psql's way: it can be done in no block.
+pub(super) fn where_missing(database: &DatabaseProperties, name: &str) -> String {
+    format!(
+        "SELECT {} WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {}) {EXECUTES}",
+        literal(&database.creation(name)),
+        literal(name)
+    )
+}
+
+/// Stops where there is a database of this name that was made otherwise: its content could not be the same.
+pub(super) fn unless_other(database: &DatabaseProperties, name: &str) -> Option<String> {
+    let made = [
+        (
+            "pg_catalog.pg_encoding_to_char(encoding)",
+            &database.encoding,
+        ),
+        ("datcollate", &database.collate),
+        ("datctype", &database.ctype),
+    ];
+    let differences: Vec<String> = made
+        .iter()
+        .filter_map(|(what, value)| Some(format!("{what} <> {}", literal(value.as_deref()?))))
+        .collect();
+    if differences.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "there is a database {} of another encoding or locale: drop it if it is empty, then load this file again",
+        ident(name)
+    );
+    Some(format!(
+        "DO {}",
+        literal(&format!(
+            "{CHECKS}(SELECT FROM pg_catalog.pg_database WHERE datname = {} AND ({})) THEN RAISE EXCEPTION USING MESSAGE = {}; END IF; END",
+            literal(name),
+            differences.join(" OR "),
+            literal(&message)
+        ))
+    ))
 }
 
 impl RolesScript {
