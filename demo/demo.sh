@@ -50,7 +50,7 @@ say "the restore by hand, on an empty server, without backupd"
 target_port=$(start_server target) || fail "the empty server did not start"
 mkdir "$work/restored"
 # README's lines, and no others.
-recipe=$(sed -n '/^By hand, without backupd:$/,/^No line/s/^    //p' README.md |
+recipe=$(sed -n '/By hand, without backupd:$/,/^No line/s/^    //p' README.md |
   sed -e "s|/backups/20261120T020000Z|$set|" -e "s|/srv/supabase/volumes/storage|$work/restored|")
 printf '%s\n' "$recipe"
 on "$target_port" bash -e -o pipefail -c "$recipe" >/dev/null || fail "README's lines"
