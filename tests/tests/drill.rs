@@ -370,7 +370,16 @@ fn each_fault_in_the_archive_is_found() {
         fs::write(tree.join(object.path()), vec![b'x'; object.bytes]).unwrap();
     };
     let remove = |tree: &std::path::Path| fs::remove_file(tree.join(object.path())).unwrap();
-    let changes: [(Change, &str); 3] = [
+    let retype = |tree: &std::path::Path| {
+        let name = "user.supabase.content-type";
+        let status = tests::host::command("setfattr")
+            .args(["-n", name, "-v", "text/html"])
+            .arg(tree.join(object.path()))
+            .status();
+        assert!(status.unwrap().success());
+    };
+    let changes: [(Change, &str); 4] = [
+        (&retype, "content types among them"),
         (&truncate, "has a file of another size"),
         (&alter, "has a file of another content"),
         (&remove, "has no file"),
@@ -380,7 +389,8 @@ fn each_fault_in_the_archive_is_found() {
         let outcome = drill(&stack);
         assert_eq!(outcome.code, Some(4), "{words}: {outcome}");
         assert!(
-            outcome.stdout.contains(&format!("object {name}: {words}")),
+            outcome.stdout.contains(&format!("object {name}: {words}"))
+                || words.starts_with("content types") && outcome.stdout.contains(words),
             "{words}: {outcome}"
         );
         fs::write(&archive, &whole).unwrap();

@@ -266,6 +266,9 @@ pub struct Tree {
     pub hard_links: u64,
     /// Sum of the files' sizes.
     pub bytes: u64,
+    /// Digest of names, sizes, modes, owners and extended attributes, in any order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<String>,
 }
 
 /// About the Storage archive.

@@ -305,6 +305,14 @@ fn compare(artifact: &Artifact, found: Found, report: &mut Report) {
                     ("hard links", walked.hard_links, tree.hard_links),
                     ("bytes in files", walked.bytes, tree.bytes),
                 ];
+                if let Some(expected) = &tree.attributes
+                    && *expected != walked.attributes.to_string()
+                {
+                    report.say(
+                        file,
+                        "holds other names, modes, owners or attributes (content types among them) than the manifest says",
+                    );
+                }
                 for (what, is, expected) in pairs {
                     if is != expected {
                         report.say(

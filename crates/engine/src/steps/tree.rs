@@ -148,6 +148,7 @@ fn product(
             symlinks: packed.symlinks,
             hard_links: packed.hard_links,
             bytes: packed.bytes,
+            attributes: Some(packed.attributes.to_string()),
         }),
         ..artifact
     });

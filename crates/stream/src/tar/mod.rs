@@ -2,6 +2,7 @@
 //!
 //! Written for GNU tar and bsdtar to read (`tar --xattrs --xattrs-include='*' -xf`). Nothing here knows what the trees mean.
 
+mod attributes;
 mod listing;
 mod members;
 mod pack;
@@ -13,6 +14,7 @@ mod walk;
 
 use std::path::PathBuf;
 
+pub use attributes::Attributes;
 pub use listing::{Listed, Lister};
 pub use pack::{Packing, pack};
 pub use tree::{Tree, measure};
@@ -38,6 +40,8 @@ pub struct Packed {
     pub hard_links: u64,
     /// Sum of the files' sizes.
     pub bytes: u64,
+    /// Names, sizes, modes, owners and extended attributes.
+    pub attributes: Attributes,
     /// The first files that changed while they were read.
     pub changed: Vec<Changed>,
     /// How many there were.

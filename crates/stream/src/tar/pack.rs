@@ -127,7 +127,7 @@ impl<W: Write> Packer<'_, W> {
         if !self.fits(name, &records) {
             return Ok(false);
         }
-        self.put(header, &records)?;
+        self.put(name, 0, header, &records)?;
         self.packed.directories += 1;
         Ok(true)
     }
@@ -232,7 +232,7 @@ impl<W: Write> Packer<'_, W> {
             return Ok(());
         }
         self.packed.symlinks += 1;
-        self.put(header, &records)
+        self.put(name, 0, header, &records)
     }
 
     fn changed(&mut self, name: &Path, what: Change) {
@@ -265,7 +265,14 @@ impl<W: Write> Packer<'_, W> {
         fits
     }
 
-    fn put(&mut self, mut header: tar::Header, records: &Records) -> Result<(), PackError> {
+    fn put(
+        &mut self,
+        name: &Path,
+        size: u64,
+        mut header: tar::Header,
+        records: &Records,
+    ) -> Result<(), PackError> {
+        self.packed.attributes.packed(name, size, &header, records);
         if records.iter().next().is_some() {
             self.builder
                 .append_pax_extensions(records.iter())

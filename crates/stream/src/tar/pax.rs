@@ -18,6 +18,8 @@ pub const RECORDS_MOST: usize = 4 * 1024 * 1024;
 /// Bytes that PAX adds to a record: its length, a blank, `=` and a newline; and what archives round up.
 const RECORD_MARGIN: usize = 16 + BLOCK;
 
+const XATTR_PREFIX: &str = "SCHILY.xattr.";
+
 /// PAX records in the making.
 #[derive(Default)]
 pub struct Records(Vec<(String, Vec<u8>)>);
@@ -54,7 +56,17 @@ impl Records {
             .to_string_lossy()
             .replace('%', "%25")
             .replace('=', "%3D");
-        self.0.push((format!("SCHILY.xattr.{name}"), value));
+        self.0.push((format!("{XATTR_PREFIX}{name}"), value));
+    }
+
+    /// The extended attributes by their own names.
+    pub fn xattrs(&self) -> Vec<(Vec<u8>, &[u8])> {
+        let xattr = |(key, value)| {
+            let name = str::strip_prefix(key, XATTR_PREFIX)?;
+            let name = name.replace("%3D", "=").replace("%25", "%");
+            Some((name.into_bytes(), value))
+        };
+        self.iter().filter_map(xattr).collect()
     }
 
     /// For `tar::Builder::append_pax_extensions`.

@@ -203,7 +203,7 @@ fn we_give_back_the_same_tree() {
     for at in 0..30_u64 {
         std::os::unix::fs::FileExt::write_all_at(&sparse, b"data", at * (2 << 20)).unwrap();
     }
-    let (archive, _) = pack_to_vec(&root);
+    let (archive, packed) = pack_to_vec(&root);
     let copy = dir.path().join("copy");
     let unpacked = unpack(
         archive.as_slice(),
@@ -217,6 +217,8 @@ fn we_give_back_the_same_tree() {
     .unwrap();
     let walked = walk(archive.as_slice(), None, &CancellationToken::new()).unwrap();
     assert_eq!(unpacked.walked, walked);
+    assert_eq!(walked.attributes, packed.attributes);
+    assert_eq!(pack_to_vec(&copy).1.attributes, packed.attributes);
     assert_eq!(unpacked.unkept, Vec::<String>::new());
     same(&root, &copy);
     let back = fs::metadata(copy.join("sparse")).unwrap();
@@ -349,6 +351,29 @@ fn the_walk_counts_what_was_packed() {
             walk(&archive[..cut], None, &CancellationToken::new()).is_err(),
             "cut at {cut}"
         );
+    }
+}
+
+#[test]
+fn an_attribute_a_mode_or_a_name_that_changed_is_another_digest() {
+    let dir = scratch();
+    let file = dir.path().join("tree/a");
+    fs::create_dir_all(dir.path().join("tree")).unwrap();
+    fs::write(&file, "same").unwrap();
+    xattr::set(&file, "user.supabase.content-type", b"image/png").unwrap();
+    let digest = || pack_to_vec(&dir.path().join("tree")).1.attributes;
+    let mut seen = vec![digest()];
+    assert_eq!(digest(), seen[0]);
+    xattr::set(&file, "user.supabase.content-type", b"text/html").unwrap();
+    seen.push(digest());
+    xattr::remove(&file, "user.supabase.content-type").unwrap();
+    seen.push(digest());
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o4755)).unwrap();
+    seen.push(digest());
+    fs::rename(&file, file.with_file_name("b")).unwrap();
+    seen.push(digest());
+    for (index, one) in seen.iter().enumerate() {
+        assert!(!seen[index + 1..].contains(one), "{seen:?}");
     }
 }
 

@@ -182,7 +182,7 @@ impl Unpacker<'_> {
         let refused = |why| hostile(&entry, why);
         strange.map_err(refused)?;
         let below = inside(&entry).ok_or_else(|| refused(OUTSIDE))?;
-        self.unpacked.walked.count(&member);
+        self.unpacked.walked.count(&entry, &member);
         if self.selection.wanted.is_some_and(|wanted| !wanted(&below)) {
             return Ok(());
         }

@@ -1,10 +1,12 @@
 //! Reads an archive from end to end, every member whole, and counts.
 
 use std::io::{self, Read};
+use std::path::Path;
 
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
+use super::attributes::Attributes;
 use super::listing::{Content, Listed, Lister};
 use super::members::{Member, Members};
 use crate::directory::shown;
@@ -24,12 +26,15 @@ pub struct Walked {
     pub hard_links: u64,
     /// Sum of the files' sizes.
     pub bytes: u64,
+    /// Names, sizes, modes, owners and extended attributes.
+    pub attributes: Attributes,
 }
 
 impl Walked {
-    /// Counts a member.
-    pub(super) fn count(&mut self, member: &Member) {
+    /// Counts a member of this name.
+    pub(super) fn count(&mut self, name: &Path, member: &Member) {
         self.entries += 1;
+        self.attributes.read(name, member);
         match member.kind {
             EntryType::Directory => self.directories += 1,
             EntryType::Symlink => self.symlinks += 1,
@@ -72,7 +77,7 @@ pub fn walk<R: Read>(
         if cancel.is_cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        walked.count(&member);
+        walked.count(&member.name, &member);
         if let (Some(lister), Some(hashed)) = (&mut lister, hashed) {
             let name = &member.name;
             match member.kind {

@@ -44,7 +44,7 @@ impl<W: Write> Packer<'_, W> {
                 content: None,
             });
         }
-        self.put(header, &records)?;
+        self.put(name, 0, header, &records)?;
         Ok(true)
     }
 
@@ -94,12 +94,12 @@ impl<W: Write> Packer<'_, W> {
         }];
         let read = match sparse::regions(&file, &meta) {
             None => {
-                self.put(header, &records)?;
+                self.put(name, size, header, &records)?;
                 self.content(&file, &whole, name, size)?
             }
             Some(regions) => {
                 let more = sparse::describe(&mut header, &regions, size);
-                self.put(header, &records)?;
+                self.put(name, size, header, &records)?;
                 for block in more {
                     self.write(block.as_bytes())?;
                 }
