@@ -158,14 +158,9 @@ fn a_server_that_goes_away_loses_nothing() {
         .backupd(["restore", "--yes", "--only", "supabase"])
         .spawn();
     running.wait_until("the load", |_| {
-        stack
-            .server
-            .try_psql("postgres", "SELECT FROM auth.users")
-            .is_ok()
-            && stack.server.psql(
-                "template1",
-                "SELECT count(*) FROM pg_database WHERE datname LIKE '%before%'",
-            ) == "1"
+        databases(&stack)
+            .iter()
+            .any(|name| name.contains("_restoring_"))
     });
     stack.server.crash();
     let outcome = running.wait();
@@ -247,27 +242,27 @@ fn a_full_disk_puts_the_old_one_back() {
     );
 }
 
-/// The manifest's words about the database put it into the small tablespace.
+/// What the manifest says of the database puts the new one into the small tablespace.
 fn full_disk(stack: &Stack, small: &Path) -> tests::backupd::Outcome {
     stack.server.psql(
         "postgres",
         &format!("CREATE TABLESPACE small LOCATION '{}'", small.display()),
     );
-    // The server wrote the empty database with holes; without a checkpoint it would meet the full disk in every other session as well.
-    let dump = stack.only_set().join("supabase_db.sql.gz");
-    let text = [b"CHECKPOINT;\n".to_vec(), tests::set::unzipped(&dump)].concat();
-    tests::set::replace(&dump, text);
     let set = stack.only_set();
-    let mut manifest = stack.manifest(&set);
-    for artifact in manifest["artifacts"].as_array_mut().unwrap() {
-        if artifact["file"] == "supabase_db.sql.gz" {
-            artifact["database"]["tablespace"] = "small".into();
-        }
-    }
+    let mut manifest = tests::stack::manifest(&set);
+    manifest["artifacts"][0]["database"]["tablespace"] = "small".into();
     tests::set::rewrite(&set, &manifest);
-    stack
+    let mut running = stack
         .backupd(["restore", "--yes", "--only", "supabase"])
-        .run()
+        .spawn();
+    running.wait_until("the load", |_| {
+        databases(stack)
+            .iter()
+            .any(|name| name.contains("_restoring_"))
+    });
+    // The server wrote the empty database with holes; without a checkpoint it would meet the full disk in every other session as well.
+    stack.server.psql("template1", "CHECKPOINT");
+    running.wait()
 }
 
 /// pg_cron, as Supabase has it: its launcher sits in `postgres`, and comes back within a second.

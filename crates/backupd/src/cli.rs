@@ -160,9 +160,12 @@ pub struct Restore {
     /// Drop the database that was moved aside, when the new one is complete
     #[arg(long)]
     pub drop_old: bool,
-    /// Connections that load a dump of the custom format
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub jobs: u8,
+    /// Connections that load a database; without it as many as this machine has processors, 4 at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub jobs: Option<u8>,
+    /// Go over what cannot be loaded, list it, and keep the database before: exit code 4 where there was any
+    #[arg(long)]
+    pub keep_going: bool,
     /// Say what would be moved, made and loaded, and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -77,7 +77,10 @@ pub struct DatabaseDrill {
     pub tables: usize,
     /// Rows that were counted.
     pub rows: u64,
-    /// Objects that were compared by name.
+    /// Tables whose every row was compared by digest.
+    #[serde(default)]
+    pub digests: usize,
+    /// Objects that were compared.
     pub objects: usize,
     /// What is not as it was.
     pub differences: Vec<String>,

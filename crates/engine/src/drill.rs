@@ -13,9 +13,12 @@ use catalog::history::{Happening, History};
 use catalog::lock::{Lock, LockError};
 use catalog::manifest::{Artifact, Kind, Manifest};
 use postgres::dsn::Dsn;
+use postgres::restore::RestoreError;
+use postgres::restore::admin::Admin;
 use postgres::scratch::{self, Fencing, Scratch, ScratchError};
 use postgres::tools::Tools;
 use stream::artifact::Meter;
+use stream::durable;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -26,6 +29,11 @@ use crate::verify::{Reading, verify_set};
 
 /// Directory of the scratch server, in backupd's own.
 const SCRATCH: &str = "scratch";
+/// File of the backup directory's own number, and digits of it that a name holds.
+const ID: &str = "id";
+const ID_DIGITS: usize = 12;
+/// Time to drop what a drill that was cut off left on a server that was named.
+const CLEAR_UP_WITHIN: Duration = Duration::from_secs(30);
 /// What a restored database needs per byte of its source: indexes are built anew, and rows are written twice at most (into the log).
 const ROOM_RATIO: u64 = 3;
 const ROOM_RATIO_OF: u64 = 2;
@@ -80,6 +88,18 @@ pub enum DrillError {
     /// Another drill.
     #[error("another drill is at work here: {by}")]
     Busy { by: String },
+    /// Retention, or somebody, removed it meanwhile.
+    #[error("set {set} was removed while it was drilled: nothing is said of it")]
+    Removed { set: String },
+    /// Its databases could not be dropped.
+    #[error(
+        "interrupted, and the databases of the drill on {server} (their names begin with {prefix}) could not be dropped: {reason}; the next drill drops them"
+    )]
+    Left {
+        server: String,
+        prefix: String,
+        reason: String,
+    },
     /// Ended by a signal.
     #[error("interrupted; what the drill had made is removed")]
     Interrupted,
@@ -127,9 +147,12 @@ pub async fn drill(
         () = tokio::time::sleep(limit) => Err(DrillError::TooLong(limit)),
     };
     if matches!(done, Err(DrillError::Interrupted | DrillError::TooLong(_))) {
-        // The server was killed with its owner; its directory is left.
-        let dir = scratch_dir(request.backup_dir);
-        scratch::sweep(&dir).map_err(|source| DrillError::Io { path: dir, source })?;
+        clear_up(request).await?;
+    }
+    if !request.entry.path.exists() {
+        return Err(DrillError::Removed {
+            set: request.entry.id.to_string(),
+        });
     }
     if matches!(done, Err(DrillError::Interrupted)) || cancel.is_cancelled() {
         return Err(DrillError::Interrupted);
@@ -139,6 +162,49 @@ pub async fn drill(
     report.verdict = report.judge();
     keep(request.backup_dir, &report, observer);
     Ok(report)
+}
+
+/// Removes what a drill that was cut off leaves.
+async fn clear_up(request: &DrillRequest<'_>) -> Result<(), DrillError> {
+    // The server was killed with its owner; its directory is left.
+    let path = scratch_dir(request.backup_dir);
+    let io = |source| DrillError::Io {
+        path: path.clone(),
+        source,
+    };
+    scratch::sweep(&path).map_err(io)?;
+    let Some(url) = request.url else {
+        return Ok(());
+    };
+    let prefix = prefix(request.backup_dir).map_err(io)?;
+    let sweeping = async {
+        let admin = Admin::connect(url, "").await?;
+        Ok::<_, RestoreError>(admin.sweep(&prefix).await?)
+    };
+    tokio::time::timeout(CLEAR_UP_WITHIN, sweeping)
+        .await
+        .unwrap_or(Err(RestoreError::Interrupted))
+        .map_err(|error| DrillError::Left {
+            server: url.to_string(),
+            prefix,
+            reason: error.to_string(),
+        })
+}
+
+/// How databases of drills from this backup directory begin on a server that others use, too: by a number of the directory's own.
+fn prefix(backup_dir: &Path) -> std::io::Result<String> {
+    let path = backup_dir.join(catalog::catalog::PRIVATE).join(ID);
+    let id = match std::fs::read_to_string(&path) {
+        Ok(id) => id,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = std::fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+            durable::write_atomic(&path, id.as_bytes())?;
+            id
+        }
+        Err(error) => return Err(error),
+    };
+    let digits = id.chars().filter(char::is_ascii_hexdigit).take(ID_DIGITS);
+    Ok(format!("backupd_drill_{}_", digits.collect::<String>()))
 }
 
 /// One drill at a time: they share the scratch server's place.
@@ -163,9 +229,19 @@ fn keep(root: &Path, report: &DrillReport, observer: &dyn Observer) {
         differences: report.differences(),
         not_proven: report.not_proven().len(),
     };
-    let kept = report
-        .write(root)
-        .and_then(|()| History::open(root)?.append(clock::now(), &happening));
+    let kept = report.write(root).and_then(|()| {
+        let history = History::open(root)?;
+        // What was found damaged by reading counts as it does when `verify` finds it.
+        if !report.read_back.is_empty() {
+            let verified = Happening::SetVerified {
+                set: report.set,
+                whole: false,
+                problems: report.read_back.clone(),
+            };
+            history.append(clock::now(), &verified)?;
+        }
+        history.append(clock::now(), &happening)
+    });
     if let Err(error) = kept {
         let text = format!("the report could not be kept: {error}");
         crate::ledger::warn(observer, "drill", text);
@@ -197,17 +273,11 @@ async fn perform(
         source,
     };
     scratch::sweep(&dir).map_err(io)?;
+    let prefix = prefix(request.backup_dir).map_err(io)?;
     if let Some(url) = request.url {
         report.server = url.to_string();
-        return databases(
-            request,
-            manifest,
-            &|_| Ok(url.clone()),
-            report,
-            observer,
-            cancel,
-        )
-        .await;
+        let dsn = |_: &str| Ok(url.clone());
+        return databases(request, manifest, &dsn, report, &prefix, observer, cancel).await;
     }
     check_room(request.backup_dir, manifest)?;
     observer.on(&Event::StepStarted {
@@ -233,7 +303,7 @@ async fn perform(
             .dsn(name)
             .map_err(|error| DrillError::Scratch(error.into()))
     };
-    let done = databases(request, manifest, &dsn, report, observer, cancel).await;
+    let done = databases(request, manifest, &dsn, report, &prefix, observer, cancel).await;
     scratch.stop().await.map_err(io)?;
     done
 }
@@ -277,6 +347,7 @@ async fn databases(
     manifest: &Manifest,
     dsn: &(dyn Fn(&str) -> Result<Dsn, DrillError> + Sync),
     report: &mut DrillReport,
+    prefix: &str,
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<(), DrillError> {
@@ -301,6 +372,8 @@ async fn databases(
             artifact,
             roles,
             dsn: dsn(&name_in_source(artifact))?,
+            prefix,
+            lacks_roles: false,
         };
         let found = drill.perform(observer, cancel).await?;
         report.databases.push(found.database);

@@ -18,6 +18,7 @@ pub mod scratch;
 pub mod server;
 mod session;
 pub mod snapshot;
+pub mod sql;
 mod tls;
 pub mod tools;
 pub mod words;

@@ -88,13 +88,3 @@ fn header(dsn: &Dsn, passwords_included: bool) -> String {
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ")
 }
-
-/// libpq takes a database's name that looks like a connection string for one, so such a name is given as one.
-pub(crate) fn database_argument(name: &str) -> String {
-    if name.contains('=') || name.starts_with("postgres://") || name.starts_with("postgresql://") {
-        let escaped = name.replace('\\', "\\\\").replace('\'', "\\'");
-        format!("dbname='{escaped}'")
-    } else {
-        name.to_owned()
-    }
-}

@@ -82,10 +82,11 @@ fn text(report: &DrillReport) -> String {
     let mut text = format!("drill of {} into {}\n", report.set, report.server);
     for database in &report.databases {
         text.push_str(&format!(
-            "{}: {} rows in {} tables and {} objects compared, in {}\n",
+            "{}: {} rows in {} tables ({} of them by digest of every row) and {} objects compared, in {}\n",
             database.label,
             database.rows,
             database.tables,
+            database.digests,
             database.objects,
             duration(database.duration_ms)
         ));
@@ -116,7 +117,11 @@ fn text(report: &DrillReport) -> String {
     };
     list("NOT AS IT WAS", report.differences());
     list("not proven", report.not_proven());
+    let not_proven = report.not_proven().len();
     let verdict = match report.verdict {
+        DrillVerdict::Proven if not_proven > 0 => {
+            "is PROVEN but for what stands above, which needs what the scratch server lacks; every table's rows came back"
+        }
         DrillVerdict::Proven => "is PROVEN: it was restored, and what came back is what was there",
         DrillVerdict::Incomplete => {
             "is proven but for what stands above: tables with rows need extensions that the scratch server lacks"

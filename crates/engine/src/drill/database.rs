@@ -1,25 +1,21 @@
-//! One database of a set, restored into a scratch server and compared with the census of its source. The load goes over errors, because
-//! extensions may be wanting there; what counts is what came back.
+//! One database of a set, restored into a scratch server by the code that a restore uses, and compared with its source: the verdict is what
+//! `restore` would have ended as, and what came back is compared row by row and object by object.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::catalog::PRIVATE;
-use catalog::census::Census;
 use catalog::drill::{DatabaseDrill, StorageDrill};
 use catalog::manifest::{Artifact, Kind, Manifest, Source};
 use postgres::census::available_extensions;
+use postgres::digest;
 use postgres::dsn::Dsn;
-use postgres::dump::DumpFormat;
 use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
 use postgres::restore::compare::count;
-use postgres::restore::entries::{Heading, Wanted};
-use postgres::restore::load::{LoadRequest, OnError, load};
-use postgres::restore::place::Place;
-use postgres::restore::roles::RolesScript;
-use postgres::server::{Server, ServerError};
+use postgres::restore::load::{LoadFault, LoadedTable, OnError};
+use postgres::server::{Server, ServerError, ident};
 use stream::artifact::Meter;
 use stream::read::ArtifactReader;
 use stream::tar::{Listed, walk};
@@ -29,11 +25,9 @@ use super::{DrillError, DrillRequest, name_in_source};
 use crate::event::{Event, Observer};
 use crate::ledger::{millis, tell_while};
 use crate::reconcile::{Layout, LayoutSource, Reconciler};
-use crate::restore::database::{PG_CRON, cron_lives_in, read_script};
+use crate::restore::database::{Job, PG_CRON, Progress, RolesWanted, read_script};
 use crate::steps::database::take_census;
 
-/// Databases of drills on a server that is not their own begin so.
-const PREFIX: &str = "backupd_drill_";
 /// Complaints that a report keeps.
 const COMPLAINTS: usize = 20;
 /// What somebody would ask of a stack that came back: the question, and the table that answers it by its rows.
@@ -44,8 +38,10 @@ const QUESTIONS: [(&str, &str); 5] = [
     ("realms of Keycloak", "realm"),
     ("users of Keycloak", "user_entity"),
 ];
-/// Holds the addresses of a running Keycloak's members: nobody may find them in a copy.
-const LIVE_MEMBERS: &str = "jgroups_ping";
+/// Statements that a report names for each thing that the scratch server lacks.
+const EXCUSED_NAMED: usize = 10;
+/// Supabase's extension for secrets.
+const VAULT: &str = "supabase_vault";
 
 /// A database to drill.
 pub(super) struct Drill<'a> {
@@ -55,6 +51,10 @@ pub(super) struct Drill<'a> {
     pub roles: &'a Artifact,
     /// The scratch server.
     pub dsn: Dsn,
+    /// How databases of drills from this backup directory begin on a server that is not their own.
+    pub prefix: &'a str,
+    /// Whether that server lacks roles of the source, and keeps its own as they are.
+    pub lacks_roles: bool,
 }
 
 /// What came of it.
@@ -65,116 +65,134 @@ pub(super) struct Found {
 
 impl Drill<'_> {
     pub async fn perform(
-        &self,
+        mut self,
         observer: &dyn Observer,
         cancel: &CancellationToken,
     ) -> Result<Found, DrillError> {
         let began = Instant::now();
-        let label = &self.artifact.label;
+        let label = self.artifact.label.as_str();
         let own = self.request.url.is_none();
         let set = self.manifest.set.to_string();
         let name = if own {
             name_in_source(self.artifact)
         } else {
-            format!("{PREFIX}{label}_{set}")
+            format!("{}{label}_{set}", self.prefix)
+        };
+        let unusable = |reason: String| DrillError::Unusable {
+            set: set.clone(),
+            reason,
         };
         let script = read_script(
             &self.request.entry.path.join(&self.roles.file),
             self.roles,
             self.artifact,
         )
-        .map_err(|error| DrillError::Unusable {
-            set: set.clone(),
-            reason: format!("{}: {error}", self.roles.file),
-        })?;
+        .map_err(|error| unusable(format!("{}: {error}", self.roles.file)))?;
         let failed = |error: RestoreError| match error {
             RestoreError::Interrupted => DrillError::Interrupted,
-            error if own => DrillError::Unusable {
-                set: set.clone(),
-                reason: format!("{label}: {error}"),
-            },
+            error if own => unusable(format!("{label}: {error}")),
             error => DrillError::Url(error),
         };
         let server_failed = |error: ServerError| failed(error.into());
         let admin = Admin::connect(&self.dsn, &name).await.map_err(failed)?;
-        if own {
-            if admin.look(&name).await.map_err(server_failed)?.is_some() {
-                admin.drop(&name).await.map_err(server_failed)?;
-            }
-        } else {
-            admin.sweep(PREFIX).await.map_err(server_failed)?;
+        if !own {
+            admin.sweep(self.prefix).await.map_err(server_failed)?;
         }
+        let absent = self.absent(&admin.server).await.map_err(server_failed)?;
+        let roles_missing = script.missing(&admin.server).await.map_err(server_failed)?;
+        drop(admin);
+        self.lacks_roles = !own && !roles_missing.is_empty();
+        let job = Job {
+            label,
+            set: &set,
+            artifact: self.artifact,
+            file: self.request.entry.path.join(&self.artifact.file),
+            script: &script,
+            tools: self.request.tools,
+            dsn: self.dsn.clone(),
+            name: &name,
+            beside: !own,
+            // A server that somebody named keeps its roles as they are.
+            roles: if own {
+                RolesWanted::All
+            } else {
+                RolesWanted::Untouched
+            },
+            force: true,
+            jobs: 1,
+            on_error: OnError::GoOn,
+            absent: absent.clone(),
+            table: None,
+        };
         let mut database = DatabaseDrill {
-            label: label.clone(),
+            label: label.to_owned(),
             ..DatabaseDrill::default()
         };
-        let roles = script
-            .restore_roles(&admin.server, own, OnError::GoOn)
-            .await
-            .map_err(failed)?;
-        database.complaints = roles.errors;
-        let (place, note) = Place::prepare(&admin, &name, &set, &script, !own)
-            .await
-            .map_err(failed)?;
-        database.complaints.extend(note);
-        let filled = self
-            .fill(&admin, &name, &script, &mut database, observer, cancel)
-            .await;
-        let dropped = place.put_back().await;
-        let storage = filled.map_err(failed)?;
-        dropped.map_err(failed)?;
+        let mut done = Progress::default();
+        let ended = job.perform(&mut done, observer, cancel).await;
+        if cancel.is_cancelled() {
+            return Err(DrillError::Interrupted);
+        }
+        let excuses = Excuses {
+            absent: !absent.is_empty(),
+            lacks_roles: self.lacks_roles,
+            no_network: own,
+        };
+        excuses.sort(&done.faults, &mut database);
+        database.complaints = std::mem::take(&mut done.notes);
         database.complaints.truncate(COMPLAINTS);
+        let mut storage = None;
+        match ended {
+            Ok(()) => {
+                storage = self
+                    .compare(&name, &absent, &done, &mut database, observer, cancel)
+                    .await
+                    .map_err(failed)?;
+            }
+            Err(fault) => database.differences.push(format!(
+                "a restore would end here: {}: {}",
+                fault.what, fault.reason
+            )),
+        }
+        if !own {
+            let admin = Admin::connect(&self.dsn, &name).await.map_err(failed)?;
+            admin.sweep(self.prefix).await.map_err(server_failed)?;
+        }
         database.duration_ms = millis(began.elapsed());
         Ok(Found { database, storage })
     }
 
-    async fn fill(
+    async fn compare(
         &self,
-        admin: &Admin,
         name: &str,
-        script: &RolesScript,
+        absent: &BTreeSet<String>,
+        done: &Progress,
         found: &mut DatabaseDrill,
         observer: &dyn Observer,
         cancel: &CancellationToken,
     ) -> Result<Option<StorageDrill>, RestoreError> {
-        found.complaints.extend(
-            script
-                .restore_properties(&admin.server, name, OnError::GoOn)
-                .await?,
-        );
-        let server = Server::connect(&self.dsn.to_database(name))
-            .await?
-            .patient();
-        let absent = self.absent(&server, name).await?;
-        // First what rows need to be loaded, then the rows of tables that are there, then what rests on them.
-        let before = self
-            .load(
-                admin,
-                &server,
-                before_rows(absent.clone()),
-                observer,
-                cancel,
-            )
-            .await?;
-        let there = server
-            .names("SELECT n.nspname || '.' || c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'")
-            .await?;
-        let after = self
-            .load(admin, &server, from_rows_on(&there), observer, cancel)
-            .await?;
-        found.complaints.extend(before.into_iter().chain(after));
         observer.on(&Event::StepStarted {
             step: format!("drill {} compare", self.artifact.label),
         });
-        self.compare_rows(&server, &absent, found).await?;
-        self.compare_census(&server, &absent, admin.major, found)
-            .await?;
-        self.ask(&server, found).await?;
+        let server = Server::connect(&self.dsn.to_database(name))
+            .await?
+            .patient();
+        let comparing = async {
+            self.compare_content(&server, &done.tables, found).await?;
+            self.ask(&server, found).await?;
+            remove_stand_ins(&server, &done.tables).await?;
+            self.compare_census(&server, absent, done.server_major, found)
+                .await
+        };
+        tokio::select! {
+            compared = comparing => compared?,
+            () = cancel.cancelled() => return Err(RestoreError::Interrupted),
+        }
         self.check_storage(&server, observer, cancel).await
     }
 
     /// Extensions of the source that this server cannot have.
-    async fn absent(&self, server: &Server, name: &str) -> Result<BTreeSet<String>, ServerError> {
+    async fn absent(&self, server: &Server) -> Result<BTreeSet<String>, ServerError> {
         let Some(census) = &self.artifact.census else {
             return Ok(BTreeSet::new());
         };
@@ -185,87 +203,60 @@ impl Drill<'_> {
             .cloned()
             .collect();
         // It starts jobs, which must not happen in a copy, and can be only in the database that the server names.
-        let cron = PG_CRON.0.to_owned();
-        if census.extensions().contains(&cron)
-            && (self.request.url.is_none() || !cron_lives_in(server, name).await?)
-        {
+        let cron = PG_CRON.extension.to_owned();
+        if census.extensions().contains(&cron) {
             absent.insert(cron);
         }
         Ok(absent)
     }
 
-    async fn load(
-        &self,
-        admin: &Admin,
-        server: &Server,
-        wanted: Wanted,
-        observer: &dyn Observer,
-        cancel: &CancellationToken,
-    ) -> Result<Vec<String>, RestoreError> {
-        let artifact = self.artifact;
-        let file = self.request.entry.path.join(&artifact.file);
-        let meter = Arc::new(Meter::default());
-        let plain = artifact.format == DumpFormat::Plain.name();
-        let loading = Box::pin(load(
-            LoadRequest {
-                tools: self.request.tools,
-                dsn: server.dsn(),
-                server_major: admin.major,
-                file: &file,
-                format: if plain {
-                    DumpFormat::Plain
-                } else {
-                    DumpFormat::Custom
-                },
-                compression: artifact.compression.decoded(),
-                jobs: 1,
-                wanted: Some(wanted),
-                on_error: OnError::GoOn,
-                low_priority: true,
-                meter: meter.clone(),
-            },
-            cancel,
-        ));
-        let step = format!("drill {} load", artifact.label);
-        let expected = plain.then_some(artifact.raw_bytes);
-        let loaded = tell_while(loading, observer, &step, &meter, expected).await?;
-        Ok(loaded.errors)
-    }
-
-    async fn compare_rows(
+    /// Every row of every table, and every large object, by digest.
+    async fn compare_content(
         &self,
         server: &Server,
-        absent: &BTreeSet<String>,
+        tables: &[LoadedTable],
         found: &mut DatabaseDrill,
     ) -> Result<(), ServerError> {
-        let none = Census::default();
-        let census = self.artifact.census.as_ref().unwrap_or(&none);
+        digest::prepare(server).await?;
         for expected in self.artifact.tables.as_deref().unwrap_or_default() {
-            let table = &expected.table;
-            let back = count(server, table).await?;
-            let needs = ["table", "table of an extension"]
+            let Some(table) = tables
                 .iter()
-                .find_map(|kind| census.needed_by(kind, table, absent));
-            match (back, needs) {
-                (Some(rows), _) if rows == expected.rows => {
-                    found.tables += 1;
-                    found.rows += rows;
-                }
-                (None, Some(extension)) => {
-                    found.lacks_rows |= expected.rows > 0;
-                    found.not_proven.push(format!(
-                        "{} rows of {table}: not proven without extension {extension}",
-                        expected.rows
-                    ));
-                }
-                (Some(rows), _) => found.differences.push(format!(
-                    "{table} came back with {rows} rows, not {}",
-                    expected.rows
+                .find(|table| table.target.table == expected.table)
+            else {
+                found.lacks_rows = true;
+                continue;
+            };
+            found.tables += 1;
+            found.rows += expected.rows;
+            let Some(wanted) = &expected.digest else {
+                continue;
+            };
+            match digest::of_table(server, &table.target).await? {
+                Some(back) if back.digest == *wanted => found.digests += 1,
+                Some(back) if back.rows == expected.rows => found.differences.push(format!(
+                    "{} came back with other content in its {} rows",
+                    expected.table, expected.rows
                 )),
-                (None, None) => found.differences.push(format!(
-                    "{table} did not come back, with its {} rows",
-                    expected.rows
+                Some(back) => found.differences.push(format!(
+                    "{} came back with {} rows, not {}",
+                    expected.table, back.rows, expected.rows
                 )),
+                None => found
+                    .differences
+                    .push(format!("{} did not come back", expected.table)),
+            }
+        }
+        if let Some(expected) = &self.artifact.large_objects {
+            let back = digest::of_large_objects(server).await?;
+            if back.count != expected.count {
+                found.differences.push(format!(
+                    "{} large objects came back, not {}",
+                    back.count, expected.count
+                ));
+            } else if back.digest != expected.digest {
+                found
+                    .differences
+                    .push("large objects came back with other content".to_owned());
             }
         }
         Ok(())
@@ -286,9 +277,23 @@ impl Drill<'_> {
         };
         let source = self.artifact.source.as_ref();
         let same_major = source.and_then(Source::major) == Some(server_major);
-        let compared = census.compare(&take_census(server).await?, absent, same_major);
+        let back = take_census(server).await?;
+        let compared = if self.request.url.is_none() {
+            census.compare(&back, absent, same_major)
+        } else {
+            // A server that somebody named has roles of its own.
+            census.compare_database(&back, absent, same_major)
+        };
         found.objects = census.kinds.values().map(|names| names.count).sum();
-        found.differences.extend(compared.differences);
+        if self.lacks_roles {
+            // Owners, grants, policies and memberships cannot be as they were there.
+            let unlike = compared.differences.into_iter();
+            found.not_proven.extend(
+                unlike.map(|what| format!("{what} (the scratch server lacks roles of the source)")),
+            );
+        } else {
+            found.differences.extend(compared.differences);
+        }
         found.not_proven.extend(compared.not_proven);
         Ok(())
     }
@@ -300,29 +305,50 @@ impl Drill<'_> {
                 found.answers.insert(question.to_owned(), rows.to_string());
             }
         }
-        let members = self.in_schema(LIVE_MEMBERS);
-        if count(server, &members).await?.is_some() {
-            server.execute(&format!("TRUNCATE {members}")).await?;
+        if self.request.url.is_none() {
+            self.open_vault(server, found).await?;
+        }
+        Ok(())
+    }
+
+    /// One of Supabase's secrets is decrypted, by the extension's own view alone: any other of that name is a user's code.
+    async fn open_vault(
+        &self,
+        server: &Server,
+        found: &mut DatabaseDrill,
+    ) -> Result<(), ServerError> {
+        let of_extension = format!(
+            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+             WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e' AND e.extname = '{VAULT}'
+               AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+               AND d.objid = pg_catalog.to_regclass('vault.decrypted_secrets')"
+        );
+        if server.number(&of_extension).await? == 0 {
+            return Ok(());
         }
         let secrets = count(server, "vault.secrets").await?.unwrap_or_default();
-        if secrets > 0 {
-            let decrypted = server
-                .number("SELECT count(*) FROM (SELECT decrypted_secret FROM vault.decrypted_secrets LIMIT 1) AS one WHERE decrypted_secret IS NOT NULL")
-                .await;
-            match decrypted {
-                Ok(1) => {
-                    found.answers.insert(
-                        "Vault".to_owned(),
-                        format!("one of {secrets} secrets was decrypted"),
-                    );
-                }
-                Ok(_) => found.not_proven.push(format!(
-                    "Vault: {secrets} secrets came back, the first is empty"
-                )),
-                Err(error) => found.not_proven.push(format!(
-                    "Vault: {secrets} secrets came back, and none could be decrypted here: {error}"
-                )),
+        if secrets == 0 {
+            return Ok(());
+        }
+        let decrypted = server
+            .number(
+                "SELECT pg_catalog.count(*) FROM (SELECT decrypted_secret FROM vault.decrypted_secrets LIMIT 1) AS one
+                 WHERE decrypted_secret IS NOT NULL",
+            )
+            .await;
+        match decrypted {
+            Ok(1) => {
+                found.answers.insert(
+                    "Vault".to_owned(),
+                    format!("one of {secrets} secrets was decrypted"),
+                );
             }
+            Ok(_) => found.not_proven.push(format!(
+                "Vault: {secrets} secrets came back, the first is empty"
+            )),
+            Err(error) => found.not_proven.push(format!(
+                "Vault: {secrets} secrets came back, and none could be decrypted here: {error}"
+            )),
         }
         Ok(())
     }
@@ -425,28 +451,64 @@ impl Drill<'_> {
     }
 }
 
-/// Everything up to the first rows, without extensions that cannot be.
-fn before_rows(absent: BTreeSet<String>) -> Wanted {
-    let mut rows = false;
-    Box::new(move |heading: &Heading| {
-        rows |= heading.is_data();
-        let extension = match heading.kind.as_str() {
-            "EXTENSION" => Some(heading.name.as_str()),
-            "COMMENT" => heading.name.strip_prefix("EXTENSION "),
-            _ => None,
-        };
-        !rows && !extension.is_some_and(|name| absent.contains(name.trim_matches('"')))
-    })
+/// Tables that stood in for those of absent extensions go, with what was made for them: in the census they would look like the users'.
+async fn remove_stand_ins(server: &Server, tables: &[LoadedTable]) -> Result<(), ServerError> {
+    for table in tables.iter().filter(|table| table.stand_in) {
+        server
+            .execute(&format!("DROP TABLE {} CASCADE", table.name))
+            .await?;
+        // Others may lie in it, or the source have it: then it stays.
+        let _ = server
+            .execute(&format!("DROP SCHEMA {}", ident(&table.name.schema)))
+            .await;
+    }
+    Ok(())
 }
 
-/// From the first rows on, without those of tables that are not there: what stands for rows would be taken for statements.
-fn from_rows_on(there: &[String]) -> Wanted {
-    let there: BTreeSet<String> = there.iter().map(|name| name.replace('\n', " ")).collect();
-    let mut rows = false;
-    Box::new(move |heading: &Heading| {
-        rows |= heading.is_data();
-        let lost = heading.kind == "TABLE DATA"
-            && !there.contains(&format!("{}.{}", heading.schema, heading.name));
-        rows && !lost
-    })
+/// What a fault of the scratch server, and not of the set, looks like.
+struct Excuses {
+    /// Extensions are absent there.
+    absent: bool,
+    /// It is somebody's server, and lacks roles.
+    lacks_roles: bool,
+    /// It reaches nobody.
+    no_network: bool,
+}
+
+impl Excuses {
+    /// Tells what failed for the scratch server's sake from what a restore would have failed with, too.
+    fn sort(&self, faults: &[LoadFault], found: &mut DatabaseDrill) {
+        let mut excused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for fault in faults {
+            match self.excuse(fault) {
+                Some(words) => excused.entry(words).or_default().push(fault.to_string()),
+                None => found.differences.push(fault.to_string()),
+            }
+        }
+        for (words, faults) in excused {
+            let more = faults.len().saturating_sub(EXCUSED_NAMED);
+            let named = faults.iter().take(EXCUSED_NAMED);
+            found
+                .not_proven
+                .extend(named.map(|fault| format!("{words}: {fault}")));
+            if more > 0 {
+                found.not_proven.push(format!("{words}: {more} more"));
+            }
+        }
+    }
+
+    fn excuse(&self, fault: &LoadFault) -> Option<&'static str> {
+        let code = fault.code.as_deref()?;
+        // Class 08: no connection; HV: foreign data (PostgreSQL manual, appendix A).
+        let foreign = code.starts_with("08") || code.starts_with("HV");
+        if self.absent && fault.is_of_missing_thing() {
+            Some("needs an extension that the scratch server lacks")
+        } else if self.lacks_roles && code == "42704" {
+            Some("needs a role that the scratch server lacks")
+        } else if self.no_network && foreign && fault.statement.starts_with("REFRESH") {
+            Some("needs a foreign server, which a drill does not reach")
+        } else {
+            None
+        }
+    }
 }

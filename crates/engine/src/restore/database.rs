@@ -1,41 +1,45 @@
 //! One database of a set, in the place of the present one or beside it. The present one is moved aside and kept; whatever goes wrong
-//! puts it back.
+//! is put back by looking at what lies on the server.
 
-mod load;
+mod job;
 mod plan;
 mod table;
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use catalog::catalog::Entry;
 use catalog::manifest::{Artifact, Kind, Manifest};
 use postgres::dsn::Dsn;
 use postgres::restore::admin::Admin;
+use postgres::restore::compare::tables_of_others;
 use postgres::restore::load::OnError;
-use postgres::restore::place::Place;
+use postgres::restore::place::in_the_way;
 use postgres::restore::roles::RolesScript;
 use postgres::restore::{RestoreError, drop_statement};
+use postgres::server::{Server, ServerError};
 use postgres::tools::Tools;
 use serde::Serialize;
 use stream::read::{ArtifactReader, hash_file};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use load::cron_lives_in;
+pub(crate) use job::{Job, PG_CRON, Progress, RolesWanted};
 pub use plan::{DatabasePlan, plan};
 
 use crate::config::DatabaseRole;
 use crate::event::{Event, Observer};
-use load::fill;
 use table::find_table;
 
 /// A roles file is a few kilobytes; this bounds what a damaged one could claim.
 const ROLES_BYTES: u64 = 64 * 1024 * 1024;
 /// Differences that a message names.
 const NAMED: usize = 10;
-/// The extension that lives in one database of a server alone, and its schema.
-pub(crate) const PG_CRON: (&str, &str) = ("pg_cron", "cron");
+/// How long a server that restarts is waited for before what was begun is left to `--undo`.
+const SERVER_BACK_WITHIN: Duration = Duration::from_secs(30);
+const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What to restore where.
 #[allow(
@@ -63,9 +67,11 @@ pub struct DatabaseRequest<'a> {
     pub roles: bool,
     /// Whether clients' sessions are ended.
     pub force: bool,
+    /// Whether what cannot be loaded is gone over and told, instead of ending the restore.
+    pub keep_going: bool,
     /// Whether the database before is dropped in the end.
     pub drop_old: bool,
-    /// Connections that an archive is loaded by.
+    /// Connections that load it.
     pub jobs: u8,
     /// PostgreSQL's programs.
     pub tools: &'a Tools,
@@ -86,6 +92,8 @@ pub struct RestoredDatabase {
     pub tables: usize,
     /// Worth knowing.
     pub notes: Vec<String>,
+    /// Statements that failed and rows that differ, gone over because that was asked for.
+    pub faults: Vec<String>,
 }
 
 /// Why a database did not come back.
@@ -108,27 +116,68 @@ pub enum DatabaseRestoreError {
     /// It failed before anything was touched.
     #[error("{0}; nothing was touched")]
     Refused(#[source] RestoreError),
-    /// It failed, and all is as it was.
-    #[error("{what}: {reason}\n{name} is as it was before")]
+    /// It failed, and the database is as it was.
+    #[error("{what}: {reason}\n{name} is as it was before{}", stay(.roles))]
     PutBack {
         what: &'static str,
         reason: String,
         name: String,
+        /// Roles that were made, and stay.
+        roles: Vec<String>,
     },
-    /// It failed, and the database before could not be put back yet.
-    #[error(
-        "{what}: {reason}\n{name} could not be put back: {fault}\nNothing is lost. When the server answers again, this puts it back: {command}"
-    )]
-    Stranded {
-        what: &'static str,
-        reason: String,
+    /// It failed, and what it had begun could not be taken back yet.
+    #[error("{0}")]
+    Stranded(Box<Stranded>),
+    /// Ended by a signal; the database is as it was.
+    #[error("interrupted; {name} is as it was before{}", stay(.roles))]
+    Interrupted {
         name: String,
-        fault: String,
-        command: String,
+        /// Roles that were made, and stay.
+        roles: Vec<String>,
     },
-    /// Ended by a signal; all is as it was.
-    #[error("interrupted; {name} is as it was before")]
-    Interrupted { name: String },
+}
+
+/// What a restore that failed left behind for now.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "the fields are named in the message")]
+pub struct Stranded {
+    pub what: &'static str,
+    pub reason: String,
+    pub name: String,
+    pub fault: String,
+    pub command: String,
+    /// Roles that were made, and stay.
+    pub roles: Vec<String>,
+}
+
+impl std::fmt::Display for Stranded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            what,
+            reason,
+            name,
+            fault,
+            command,
+            roles,
+        } = self;
+        let stay = stay(roles);
+        write!(
+            f,
+            "{what}: {reason}\n{name} could not be put back: {fault}\n\
+             Nothing is lost{stay}. When the server answers again, this puts it back: {command}"
+        )
+    }
+}
+
+fn stay(roles: &[String]) -> String {
+    if roles.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "; roles that were missing were created, and stay: {}",
+            roles.join(", ")
+        )
+    }
 }
 
 fn list(names: &[String]) -> String {
@@ -140,9 +189,10 @@ fn list(names: &[String]) -> String {
 }
 
 /// A stage that failed.
-struct Fault {
-    what: &'static str,
-    reason: String,
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub what: &'static str,
+    pub reason: String,
 }
 
 fn during<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Fault {
@@ -281,75 +331,137 @@ pub async fn restore_database(
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<RestoredDatabase, DatabaseRestoreError> {
-    let stage = |name: &str| {
-        observer.on(&Event::StepStarted {
-            step: format!("{} {name}", request.label),
-        });
-    };
-    stage("check");
+    observer.on(&Event::StepStarted {
+        step: format!("{} check", request.label),
+    });
     let prepared = Prepared::find(request).await?;
     let script = prepared.check().await?;
     let admin = &prepared.admin;
-    let mut restored = RestoredDatabase {
-        name: request.name.to_owned(),
-        ..RestoredDatabase::default()
-    };
-    restored.notes = admin
+    let mut notes = admin
         .undo(request.name)
         .await
         .map_err(DatabaseRestoreError::Refused)?;
+    if !request.beside && !request.force {
+        in_the_way(admin, request.name)
+            .await
+            .map_err(DatabaseRestoreError::Refused)?;
+    }
+    if cancel.is_cancelled() {
+        return Err(DatabaseRestoreError::Interrupted {
+            name: request.name.to_owned(),
+            roles: Vec::new(),
+        });
+    }
+    let set = request.entry.id.to_string();
     let table = request
         .table
         .as_deref()
         .map(|table| find_table(prepared.artifact, table));
-    if cancel.is_cancelled() {
-        return Err(DatabaseRestoreError::Interrupted {
-            name: request.name.to_owned(),
-        });
+    let job = Job {
+        label: request.label,
+        set: &set,
+        artifact: prepared.artifact,
+        file: prepared.path(prepared.artifact),
+        script: &script,
+        tools: request.tools,
+        dsn: admin.server.dsn().clone(),
+        name: request.name,
+        beside: request.beside,
+        roles: if request.roles {
+            RolesWanted::All
+        } else {
+            RolesWanted::Missing
+        },
+        force: request.force,
+        jobs: request.jobs,
+        on_error: if request.keep_going {
+            OnError::GoOn
+        } else {
+            OnError::Stop
+        },
+        absent: BTreeSet::new(),
+        table,
+    };
+    let mut done = Progress::default();
+    if let Err(fault) = job.perform(&mut done, observer, cancel).await {
+        return Err(give_up(&prepared, fault, done, cancel).await);
     }
-    stage("roles");
-    let roles = script
-        .restore_roles(&admin.server, request.roles, OnError::Stop)
-        .await
-        .map_err(DatabaseRestoreError::Refused)?;
-    if !roles.created.is_empty() {
-        restored.notes.push(format!(
-            "roles that were missing were created: {}",
-            roles.created.join(", ")
-        ));
-    }
-    let set = request.entry.id.to_string();
-    let workers = match admin.sessions(request.name).await {
-        Ok(sessions) if !request.beside => sessions.workers,
-        _ => Vec::new(),
+    notes.append(&mut done.notes);
+    let mut restored = RestoredDatabase {
+        name: request.name.to_owned(),
+        rows: done.tables.iter().map(|table| table.rows).sum(),
+        tables: done.tables.len(),
+        notes,
+        faults: done.faults.iter().map(ToString::to_string).collect(),
+        ..RestoredDatabase::default()
     };
-    let (mut place, note) = Place::prepare(admin, request.name, &set, &script, request.beside)
-        .await
-        .map_err(DatabaseRestoreError::Refused)?;
-    restored.notes.extend(note);
-    let done = tokio::select! {
-        done = fill(&prepared, &mut place, &script, table.as_ref(), &mut restored, observer, cancel) => done,
-        () = cancel.cancelled() => Err(Fault { what: "interrupted", reason: String::new() }),
-    };
-    let done = match done {
-        Ok(()) => place
-            .complete(&script)
-            .await
-            .map_err(during("the database could not be opened")),
-        Err(fault) => Err(fault),
-    };
-    let aside = match done {
-        Ok(aside) => aside,
-        Err(fault) => return Err(give_up(&prepared, &place, fault, &workers, cancel).await),
-    };
-    restored
-        .notes
-        .extend(gone(&admin.missing_workers(request.name, &workers).await));
-    if let Some(aside) = aside {
-        keep_or_drop(request, admin, aside, &mut restored).await;
+    // A service may have changed the server's passwords by now, as --roles does: what follows is told, and fails nothing.
+    match connect(&request.dsns, request.name).await {
+        Ok(admin) => settle(request, &admin, &done, &mut restored).await,
+        Err(error) => {
+            restored.aside.clone_from(&done.aside);
+            restored.notes.push(format!(
+                "what came back could not be looked at once more: {error}"
+            ));
+        }
     }
     restored.drop = restored.aside.as_deref().map(drop_statement);
     Ok(restored)
+}
+
+/// What is told of a database that is back: its workers, Keycloak's version, subscriptions, and the one before.
+async fn settle(
+    request: &DatabaseRequest<'_>,
+    admin: &Admin,
+    done: &Progress,
+    restored: &mut RestoredDatabase,
+) {
+    restored.notes.extend(gone(
+        &admin.missing_workers(request.name, &done.workers).await,
+    ));
+    let subscriptions = admin.subscriptions(request.name).await.unwrap_or_default();
+    if !subscriptions.is_empty() {
+        restored.notes.push(format!(
+            "subscriptions came back disabled: {}; enable them (ALTER SUBSCRIPTION … ENABLE) when the database before is dropped, which \
+             may still use their slots",
+            subscriptions.join(", ")
+        ));
+    }
+    if request.role == DatabaseRole::Keycloak && request.table.is_none() {
+        match about_keycloak(request, admin).await {
+            Ok(notes) => restored.notes.extend(notes),
+            Err(error) => restored
+                .notes
+                .push(format!("Keycloak's schema could not be looked at: {error}")),
+        }
+    }
+    if let Some(aside) = done.aside.clone() {
+        keep_or_drop(request, admin, aside, restored).await;
+    }
+}
+
+/// Keycloak's version, and tables that belong to another role than it connects by: as they did in the source.
+async fn about_keycloak(
+    request: &DatabaseRequest<'_>,
+    admin: &Admin,
+) -> Result<Vec<String>, ServerError> {
+    let server = Server::connect(&admin.server.dsn().to_database(request.name)).await?;
+    let schema = request.dsns.first().and_then(|dsn| dsn.schema.as_deref());
+    let mut notes = vec![match server.keycloak_schema_version(schema).await? {
+        Some(version) => {
+            format!("Keycloak's schema is of version {version}: start that version")
+        }
+        None => "no Keycloak schema version was found (table migration_model)".to_owned(),
+    }];
+    let others = tables_of_others(&server, request.service_user).await?;
+    if !others.is_empty() {
+        notes.push(format!(
+            "tables do not belong to {} (KC_DB_USERNAME), as in the source: {}",
+            request.service_user,
+            others.join(", ")
+        ));
+    }
+    Ok(notes)
 }
 
 /// The restore is done: what becomes of the database before. What fails here is told, and fails nothing.
@@ -360,7 +472,7 @@ async fn keep_or_drop(
     restored: &mut RestoredDatabase,
 ) {
     let slots = admin.slots(&aside).await.unwrap_or_default();
-    if !request.drop_old {
+    if !request.drop_old || !restored.faults.is_empty() {
         if !slots.is_empty() {
             restored.notes.push(format!(
                 "replication slots stay with the database before: {}; services that use them by name need them dropped (SELECT \
@@ -388,41 +500,54 @@ async fn keep_or_drop(
     }
 }
 
-/// Puts the database before back. A server that restarts is waited for.
+/// Puts the database before back, whatever was done: by what lies on the server. A server that restarts is waited for.
 async fn give_up(
     prepared: &Prepared<'_>,
-    place: &Place<'_>,
     mut fault: Fault,
-    workers: &[String],
+    done: Progress,
     cancel: &CancellationToken,
 ) -> DatabaseRestoreError {
     let request = prepared.request;
     let name = request.name.to_owned();
-    let back = match place.put_back().await {
-        Ok(left) => {
-            let missing = prepared.admin.missing_workers(request.name, workers).await;
-            for words in left.into_iter().chain(gone(&missing)) {
-                fault.reason.push_str(&format!("\n{words}"));
+    let roles = done.roles_created;
+    let began = Instant::now();
+    let back = loop {
+        let undone = async {
+            let admin = connect(&request.dsns, request.name).await?;
+            admin.undo(request.name).await?;
+            Ok::<_, RestoreError>(admin)
+        };
+        match undone.await {
+            Err(RestoreError::Server(error))
+                if error.is_transient() && began.elapsed() < SERVER_BACK_WITHIN =>
+            {
+                tokio::time::sleep(RETRY_EVERY).await;
             }
-            Ok(())
+            ended => break ended,
         }
-        // The connection may be lost, and the server be there.
-        Err(_) => undo(&request.dsns, request.name).await.map(drop),
     };
     match back {
-        Ok(()) if cancel.is_cancelled() => DatabaseRestoreError::Interrupted { name },
-        Ok(()) => DatabaseRestoreError::PutBack {
-            what: fault.what,
-            reason: fault.reason,
-            name,
-        },
-        Err(error) => DatabaseRestoreError::Stranded {
+        Ok(_) if cancel.is_cancelled() => DatabaseRestoreError::Interrupted { name, roles },
+        Ok(admin) => {
+            let missing = admin.missing_workers(request.name, &done.workers).await;
+            if let Some(words) = gone(&missing) {
+                fault.reason.push_str(&format!("\n{words}"));
+            }
+            DatabaseRestoreError::PutBack {
+                what: fault.what,
+                reason: fault.reason,
+                name,
+                roles,
+            }
+        }
+        Err(error) => DatabaseRestoreError::Stranded(Box::new(Stranded {
             what: fault.what,
             reason: fault.reason,
             name,
             fault: error.to_string(),
             command: format!("backupd restore --undo --only {}", request.label),
-        },
+            roles,
+        })),
     }
 }
 

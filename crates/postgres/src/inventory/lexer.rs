@@ -71,8 +71,6 @@ pub(crate) struct Lexer {
     tables: Tables,
     large_objects: LargeObjectHasher,
     last: Last,
-    /// The comment that ended last, if it had its line for itself, until it is taken.
-    comment: Option<Vec<u8>>,
 }
 
 impl Lexer {
@@ -96,16 +94,6 @@ impl Lexer {
             State::Rows => self.rows(data),
             State::LargeObject(begun) => self.large_object(data, begun),
         }
-    }
-
-    /// Whether the next byte begins a line of SQL, a comment or a psql command, outside of quotes and rows.
-    pub(crate) fn at_line_start(&self) -> bool {
-        matches!(self.state, State::Sql) && matches!(self.previous, b'\n' | 0)
-    }
-
-    /// The comment line that ended just now.
-    pub(crate) fn take_comment(&mut self) -> Option<Vec<u8>> {
-        self.comment.take()
     }
 
     pub(super) fn census(mut self) -> Census {
@@ -238,10 +226,6 @@ impl Lexer {
         } else if self.line == CLUSTER_TRAILER {
             self.last = Last::ClusterTrailer;
         }
-        self.comment = self
-            .line
-            .starts_with(b"--")
-            .then(|| std::mem::take(&mut self.line));
         self.clear();
     }
 

@@ -16,8 +16,9 @@ pub const MARK: &str = "backupd.restoring";
 pub(super) const MARK_ASIDE: &str = "backupd.aside";
 /// The name that it is to have.
 pub(super) const MARK_NAME: &str = "backupd.name";
-/// Databases from which another can be renamed: there is one besides any that is restored.
-const MAINTENANCE: [&str; 2] = ["template1", "postgres"];
+/// Databases from which another can be renamed: there is one besides any that is restored. Nobody can copy `template1` meanwhile, so it
+/// comes last.
+const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 /// Ended sessions are gone within moments; a rename waits five seconds for them by itself.
 const RENAME_WITHIN: Duration = Duration::from_secs(30);
 const RETRY_EVERY: Duration = Duration::from_millis(200);
@@ -167,9 +168,12 @@ impl Admin {
         Ok(())
     }
 
-    /// Puts back what restores that were killed left of the database `name`, and says what was done.
+    /// Puts back what restores that did not end left of the database `name`, and says what was done. Everything is found by looking at
+    /// names and marks on the server.
     pub async fn undo(&self, name: &str) -> Result<Vec<String>, RestoreError> {
         let mut done = Vec::new();
+        // A failed statement may have left a transaction open here.
+        let _ = self.server.execute("ROLLBACK").await;
         self.end_orphans(name).await?;
         let beginning = cut(name, "_restoring_00000000T000000Z");
         let of_name = format!(
@@ -188,7 +192,7 @@ impl Admin {
             if found == name {
                 if let Some(aside) = &present.aside {
                     let fresh = fresh_name(name, &set);
-                    self.exchange(name, &fresh, aside).await?;
+                    self.exchange(name, Some(&fresh), aside).await?;
                     self.drop(&fresh).await?;
                     done.push(format!("{name} is the database again that it was before the restore from {set} was cut off"));
                 } else {
@@ -213,13 +217,11 @@ impl Admin {
         Ok(done)
     }
 
-    /// Drops the databases of this beginning that drills which were killed left.
+    /// Drops the databases whose names begin so: the caller's own, by a beginning that nobody else has.
     pub async fn sweep(&self, prefix: &str) -> Result<(), ServerError> {
         let condition = format!("pg_catalog.starts_with(d.datname, {})", literal(prefix));
-        for (name, present) in self.databases(&condition).await? {
-            if present.mark.is_some() {
-                self.drop(&name).await?;
-            }
+        for name in self.databases(&condition).await?.into_keys() {
+            self.drop(&name).await?;
         }
         Ok(())
     }
@@ -237,11 +239,16 @@ impl Admin {
             .await
     }
 
-    /// Drops a database with whatever sessions there are.
+    /// Drops a database with whatever sessions there are. Subscriptions in it would forbid that, disabled ones too: they are taken
+    /// out first, without touching the publisher's slot.
     pub async fn drop(&self, name: &str) -> Result<(), ServerError> {
         let began = Instant::now();
         loop {
-            match self.server.execute(&drop_statement(name)).await {
+            let dropped = async {
+                self.detach_subscriptions(name).await?;
+                self.server.execute(&drop_statement(name)).await
+            };
+            match dropped.await {
                 Err(ServerError::Unavailable { .. }) if began.elapsed() < RENAME_WITHIN => {
                     tokio::time::sleep(RETRY_EVERY).await;
                 }
@@ -250,30 +257,80 @@ impl Admin {
         }
     }
 
-    /// In one transaction, `name` becomes `out` and `into_place` becomes `name`. Ends sessions in both as long as they are in the way.
+    /// Subscriptions of a database.
+    pub async fn subscriptions(&self, name: &str) -> Result<Vec<String>, ServerError> {
+        let query = format!(
+            "SELECT s.subname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+             WHERE d.datname = {} ORDER BY s.subname",
+            literal(name)
+        );
+        self.server.names(&query).await
+    }
+
+    async fn detach_subscriptions(&self, name: &str) -> Result<(), ServerError> {
+        let subscriptions = self.subscriptions(name).await?;
+        if subscriptions.is_empty() {
+            return Ok(());
+        }
+        self.allow_connections(name, true).await?;
+        let inside = Server::connect(&self.server.dsn().to_database(name)).await?;
+        for subscription in subscriptions {
+            let subscription = ident(&subscription);
+            // One that has no slot already needs no detaching; the last statement tells whatever is wrong.
+            for statement in [
+                format!("ALTER SUBSCRIPTION {subscription} DISABLE"),
+                format!("ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)"),
+            ] {
+                let _ = inside.execute(&statement).await;
+            }
+            inside
+                .execute(&format!("DROP SUBSCRIPTION {subscription}"))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Transactions that were prepared for two-phase commit in a database: nothing ends them but whoever prepared them.
+    pub async fn prepared_transactions(&self, name: &str) -> Result<Vec<String>, ServerError> {
+        let query = format!(
+            "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = {} ORDER BY prepared LIMIT 10",
+            literal(name)
+        );
+        self.server.names(&query).await
+    }
+
+    /// In one transaction, `name` becomes `out`, where there is one, and `into_place` becomes `name`. Ends sessions in both as long as
+    /// they are in the way.
     pub(super) async fn exchange(
         &self,
         name: &str,
-        out: &str,
+        out: Option<&str>,
         into_place: &str,
     ) -> Result<(), RestoreError> {
         let began = Instant::now();
-        self.allow_connections(name, false).await?;
+        let mut renames = format!(
+            "ALTER DATABASE {} RENAME TO {}; ALTER DATABASE {} ALLOW_CONNECTIONS true",
+            ident(into_place),
+            ident(name),
+            ident(name)
+        );
+        if let Some(out) = out {
+            self.allow_connections(name, false).await?;
+            renames = format!(
+                "ALTER DATABASE {} RENAME TO {}; {renames}",
+                ident(name),
+                ident(out)
+            );
+        }
         loop {
             for database in [name, into_place] {
                 strangers::end(&self.server, database).await?;
             }
-            let renamed = self
+            let done = self
                 .server
-                .execute(&format!(
-                    "BEGIN; ALTER DATABASE {name} RENAME TO {out}; ALTER DATABASE {into_place} RENAME TO {name};
-                     ALTER DATABASE {name} ALLOW_CONNECTIONS true; COMMIT",
-                    name = ident(name),
-                    out = ident(out),
-                    into_place = ident(into_place)
-                ))
+                .execute(&format!("BEGIN; {renames}; COMMIT"))
                 .await;
-            let Err(error) = renamed else { return Ok(()) };
+            let Err(error) = done else { return Ok(()) };
             // A failed statement leaves the transaction open; a server that is gone has none.
             let _ = self.server.execute("ROLLBACK").await;
             if began.elapsed() > RENAME_WITHIN || matches!(error, ServerError::Unreachable { .. }) {

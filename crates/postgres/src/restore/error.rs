@@ -2,6 +2,7 @@
 
 use stream::child::ChildError;
 
+use super::load::LoadFault;
 use crate::server::ServerError;
 
 /// Characters of a statement that a message shows.
@@ -14,9 +15,18 @@ pub enum RestoreError {
     /// The server.
     #[error(transparent)]
     Server(#[from] ServerError),
+    /// A statement of the dump failed.
+    #[error("{0}")]
+    Load(Box<LoadFault>),
     /// One of PostgreSQL's programs failed.
     #[error("{}", failing(.0))]
-    Load(ChildError),
+    Tool(ChildError),
+    /// Transactions that were prepared for two-phase commit hold the database.
+    #[error("{name} is held by prepared transactions ({}): commit or roll them back (ROLLBACK PREPARED '…', connected to {name})", transactions.join(", "))]
+    Prepared {
+        name: String,
+        transactions: Vec<String>,
+    },
     /// A statement of the roles file.
     #[error("{source}; the statement is: {statement}")]
     Statement {
@@ -78,7 +88,13 @@ impl From<ChildError> for RestoreError {
     fn from(error: ChildError) -> Self {
         match error {
             ChildError::Cancelled { .. } => Self::Interrupted,
-            error => Self::Load(error),
+            error => Self::Tool(error),
         }
+    }
+}
+
+impl From<LoadFault> for RestoreError {
+    fn from(fault: LoadFault) -> Self {
+        Self::Load(Box::new(fault))
     }
 }

@@ -1,225 +1,543 @@
-//! Loads a dump into a database: text through `psql`, which stops at the first error, or an archive through `pg_restore --jobs`.
+//! Loads a dump into a database: the text is taken apart into statements and rows, which several connections bring to the server.
+//!
+//! One code and one set of rules for every load: a restore in place, a copy beside, one table, a drill. What could act on what follows it
+//! is held back for the caller: event triggers, publications, subscriptions, refreshes of materialized views. What needs an extension
+//! that can only be created later (pg_cron, under the database's real name) is put off until then. Rows of a table are spread over the
+//! connections; indexes and keys are built by several at once. User triggers do not fire: a dump creates them behind its rows.
+
+mod feed;
+mod guarded;
+mod rows;
+mod session;
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
-use stream::artifact::{Compression, Meter};
-use stream::child::{Output, Program};
-use stream::read::ArtifactReader;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::entries::{Entries, Wanted};
-use super::error::RestoreError;
-use crate::dsn::Dsn;
-use crate::dump::DumpFormat;
-use crate::roles::database_argument;
-use crate::tools::Tools;
+pub use feed::Source;
+pub use session::LoadFault;
 
-/// Bytes passed on at once; a pipe holds 64 KiB unless enlarged.
-const PUMP_BYTES: usize = 256 * 1024;
-/// The load need not wait for the disk at every statement: what follows it does, once, for all.
-const OPTIONS: &str = "-c synchronous_commit=off";
-/// The statement that fails is said behind its error, and may be a function of many lines.
-const STDERR_BYTES: usize = 256 * 1024;
-/// pg_restore prints a setting that older servers do not know, and would stop at it.
+use self::feed::{Fed, Feed};
+use self::rows::Found;
+use super::error::RestoreError;
+use crate::digest::CopyTarget;
+use crate::dsn::Dsn;
+use crate::server::{Server, literal};
+use crate::sql::words::Words;
+use crate::sql::{Kind, QualifiedName, classify};
+
+/// pg_dump 17 and later print it for every server; older servers do not know it.
+const TRANSACTION_TIMEOUT: &str = "SET transaction_timeout";
+/// The first server that knows it.
 const TRANSACTION_TIMEOUT_SINCE: u32 = 17;
 
-/// What follows an error.
+/// What follows a statement that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnError {
     /// The load fails with it.
     Stop,
-    /// The load goes on; what is missing then is found by comparing.
+    /// The load goes on, and tells it in the end.
     GoOn,
 }
 
-/// A dump on its way into a database.
+/// What is loaded of a dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Only {
+    /// All of it.
+    Everything,
+    /// No rows, and nothing that rests on them.
+    Schema,
+    /// The rows of these tables, and their keys.
+    Tables(BTreeSet<QualifiedName>),
+}
+
+/// An extension that is created later, and the schema that it brings.
+#[derive(Debug, Clone, Copy)]
+pub struct Later {
+    /// Its name.
+    pub extension: &'static str,
+    /// Its schema.
+    pub schema: &'static str,
+}
+
+/// How a dump is loaded.
 pub struct LoadRequest<'a> {
-    /// PostgreSQL's programs.
-    pub tools: &'a Tools,
+    /// The dump.
+    pub source: Source,
     /// The database, as a superuser.
     pub dsn: &'a Dsn,
     /// The server's major version.
     pub server_major: u32,
-    /// The artifact.
-    pub file: &'a Path,
-    /// Its form.
-    pub format: DumpFormat,
-    /// Its compression as a whole.
-    pub compression: Compression,
-    /// Connections that an archive is loaded by.
+    /// Connections.
     pub jobs: u8,
-    /// Which entries are loaded; all of them without.
-    pub wanted: Option<Wanted>,
+    /// What of it.
+    pub only: Only,
+    /// Extensions that this server cannot have: they are not created.
+    pub absent: BTreeSet<String>,
+    /// What is put off.
+    pub later: Option<Later>,
     /// What follows an error.
     pub on_error: OnError,
-    /// Whether it gives way to others.
-    pub low_priority: bool,
-    /// Counts bytes for whoever shows progress.
-    pub meter: Arc<Meter>,
 }
 
-/// What a load did.
-#[derive(Debug, Clone, Default)]
-pub struct Loaded {
-    /// Entries that were left out because they were not wanted.
-    pub skipped: u64,
-    /// The first errors that were gone over, in the server's words.
-    pub errors: Vec<String>,
+/// Statements that the caller runs when the rest is compared.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Refreshes of materialized views.
+    pub refreshes: Vec<String>,
+    /// Publications and subscriptions.
+    pub replication: Vec<String>,
+    /// Event triggers, what is said about them, and their owners.
+    pub event_triggers: Vec<String>,
+    /// What waits for the extension that comes later, in the dump's order.
+    pub later: Vec<Deferred>,
 }
 
-impl LoadRequest<'_> {
-    /// Whether this archive can be loaded by several connections at once.
-    pub fn in_parallel(&self) -> bool {
-        self.jobs > 1
-            && self.format == DumpFormat::Custom
-            && self.wanted.is_none()
-            && self.on_error == OnError::Stop
-            && !needs_text(self.tools.version.major, self.server_major)
+impl Held {
+    fn add(&mut self, kind: &Kind, statement: String) {
+        let list = match kind {
+            Kind::Refresh => &mut self.refreshes,
+            Kind::EventTrigger => &mut self.event_triggers,
+            _ => &mut self.replication,
+        };
+        list.push(statement);
     }
 }
 
-/// Whether an archive must go through its text, because its `pg_restore` says what this server does not know.
-pub fn needs_text(tools_major: u32, server_major: u32) -> bool {
-    tools_major >= TRANSACTION_TIMEOUT_SINCE && server_major < TRANSACTION_TIMEOUT_SINCE
+/// A part of a dump that was put off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deferred {
+    /// A statement.
+    Statement(String),
+    /// Rows of a table, which the dump is read for again.
+    Rows(QualifiedName),
+}
+
+/// A table that got rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedTable {
+    /// Its name.
+    pub name: QualifiedName,
+    /// The same as the dump names it, and its columns.
+    pub target: CopyTarget,
+    /// Rows that were in it before: those that its extension brings.
+    pub before: u64,
+    /// Rows that the server took.
+    pub rows: u64,
+    /// Whether it stands in for a table of an extension that is absent.
+    pub stand_in: bool,
+}
+
+/// What a load did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Tables, in the dump's order.
+    pub tables: Vec<LoadedTable>,
+    /// What is left to do.
+    pub held: Held,
+    /// Statements that failed and were gone over.
+    pub faults: Vec<LoadFault>,
+}
+
+/// What a COPY statement of a dump fills, by name.
+fn copied(statement: &[u8]) -> Option<(QualifiedName, CopyTarget)> {
+    let target = CopyTarget::parse(statement)?;
+    Some((QualifiedName::read(&target.table)?, target))
+}
+
+/// The names in `a, b`.
+fn column_names(columns: &str) -> Vec<String> {
+    let words = Words::of(columns).filter(|word| word.quoted || word.value != ",");
+    words.map(|word| word.value).collect()
 }
 
 /// Loads it.
 pub async fn load(
-    request: LoadRequest<'_>,
+    request: &LoadRequest<'_>,
     cancel: &CancellationToken,
 ) -> Result<Loaded, RestoreError> {
-    if request.in_parallel() {
-        let program = client(request.tools.pg_restore(), &request)
-            .args(["--no-password", "--exit-on-error", "--jobs"])
-            .arg(request.jobs.to_string())
-            .arg(format!(
-                "--dbname={}",
-                database_argument(&request.dsn.database)
-            ))
-            .arg(request.file);
-        program.output(cancel).await?;
-        return Ok(Loaded::default());
-    }
-    let (input, end) = io::pipe().map_err(|source| RestoreError::Io {
-        what: "a pipe to psql could not be made",
-        source,
-    })?;
-    let stop = if request.on_error == OnError::Stop {
-        "1"
-    } else {
-        "0"
+    let mut loader = Loader::begin(request).await?;
+    let wanted: feed::Wanted = match &request.only {
+        Only::Everything => Box::new(|_| true),
+        Only::Schema => Box::new(|_| false),
+        Only::Tables(tables) => {
+            let tables = tables.clone();
+            Box::new(move |name| tables.contains(name))
+        }
     };
-    let psql = client(request.tools.psql(), &request)
-        .args(["-X", "-q", "-b", "--no-password", "-o", "/dev/null", "-v"])
-        .arg(format!("ON_ERROR_STOP={stop}"));
-    let wanted = request.wanted.unwrap_or_else(|| Box::new(|_| true));
-    let sink = Entries::new(end, request.server_major, wanted);
-    // Cancelled when psql has ended: what feeds it has nobody to feed then.
-    let feeding = cancel.child_token();
+    let mut feed = Feed::begin(&request.source, wanted, cancel);
     let loading = async {
-        let done = psql.output_on(input, cancel).await;
-        if done.is_err() {
-            feeding.cancel();
-        }
-        done
-    };
-    let feeder = async {
-        match request.format {
-            DumpFormat::Plain => {
-                let (file, compression) = (request.file.to_owned(), request.compression);
-                let (meter, token) = (request.meter.clone(), feeding.clone());
-                let pumping = tokio::task::spawn_blocking(move || {
-                    pump(&file, compression, meter, sink, &token)
-                });
-                pumping
-                    .await
-                    .map_err(io::Error::other)
-                    .flatten()
-                    .map_err(RestoreError::Source)
-            }
-            DumpFormat::Custom => {
-                let counted = Counted {
-                    inner: sink,
-                    meter: request.meter.clone(),
-                };
-                let pg_restore = Program::new(request.tools.pg_restore())
-                    .arg("--file=-")
-                    .arg(request.file);
-                let (counted, _) = pg_restore.stream_into(counted, &feeding).await?;
-                counted.inner.finish().map_err(RestoreError::Source)
+        while let Some(fed) = feed.next().await? {
+            match fed {
+                Fed::Statement(bytes) => loader.statement(&bytes).await?,
+                Fed::Copy(bytes) => loader.copy(&bytes, &mut feed).await?,
+                Fed::Rows(_) | Fed::EndOfRows => {}
             }
         }
+        loader.drain().await
     };
-    let (loaded, fed) = tokio::join!(loading, feeder);
-    // psql's complaint is the cause of a broken pipe.
-    let output = loaded?;
-    Ok(Loaded {
-        skipped: fed?,
-        errors: errors(&output),
-    })
-}
-
-fn client(path: std::path::PathBuf, request: &LoadRequest<'_>) -> Program {
-    let own = request.dsn.child_options().unwrap_or_default();
-    let program = Program::new(path)
-        .keep_stderr(STDERR_BYTES)
-        .envs(request.dsn.child_env())
-        .envs([(
-            "PGOPTIONS".to_owned(),
-            format!("{own} {OPTIONS}").trim().to_owned(),
-        )]);
-    if request.low_priority {
-        program.low_priority()
-    } else {
-        program
+    tokio::select! {
+        done = loading => done?,
+        () = cancel.cancelled() => return Err(RestoreError::Interrupted),
     }
+    Ok(loader.loaded)
 }
 
-fn pump(
-    file: &Path,
-    compression: Compression,
-    meter: Arc<Meter>,
-    mut sink: Entries<io::PipeWriter>,
+/// Brings what was put off: the extension is created now, and the dump's rows that wait for it are read again. `at_rest` is run in the
+/// transaction that brings a table's rows, and gives the first column of what it returns.
+pub async fn load_deferred(
+    request: &LoadRequest<'_>,
+    deferred: Vec<Deferred>,
+    at_rest: Option<(&QualifiedName, &str)>,
     cancel: &CancellationToken,
-) -> io::Result<u64> {
-    let mut reader = ArtifactReader::open(file, compression, meter)?;
-    let mut buffer = vec![0; PUMP_BYTES];
-    loop {
-        if cancel.is_cancelled() {
-            return Err(io::ErrorKind::Interrupted.into());
+) -> Result<(Loaded, Vec<String>), RestoreError> {
+    let mut loader = Loader::begin(request).await?;
+    for setting in [
+        "SELECT pg_catalog.set_config('search_path', '', false)",
+        "SET check_function_bodies = false; SET xmloption = content; SET row_security = off",
+    ] {
+        loader.everywhere(setting).await?;
+    }
+    let tables: BTreeSet<QualifiedName> = deferred
+        .iter()
+        .filter_map(|part| match part {
+            Deferred::Rows(name) => Some(name.clone()),
+            Deferred::Statement(_) => None,
+        })
+        .collect();
+    let mut told = Vec::new();
+    let mut rows_done = false;
+    let mut triggers = Vec::new();
+    for part in deferred {
+        match part {
+            Deferred::Statement(statement) if classify(&statement) == Kind::Trigger => {
+                triggers.push(statement);
+            }
+            Deferred::Statement(statement) => {
+                loader.alone(&statement).await?;
+            }
+            Deferred::Rows(_) if rows_done => {}
+            Deferred::Rows(_) => {
+                rows_done = true;
+                let wanted = tables.clone();
+                let wanted: feed::Wanted = Box::new(move |name| wanted.contains(name));
+                let mut feed = Feed::begin(&request.source, wanted, cancel);
+                while let Some(fed) = feed.next().await? {
+                    if let Fed::Copy(bytes) = fed {
+                        let rest = at_rest.filter(|(name, _)| is_copy_of(&bytes, name));
+                        if let Some((_, sql)) = rest {
+                            loader.everywhere("BEGIN").await?;
+                            loader.copy(&bytes, &mut feed).await?;
+                            told.extend(loader.main.names(sql).await?);
+                            loader.everywhere("COMMIT").await?;
+                        } else {
+                            loader.copy(&bytes, &mut feed).await?;
+                        }
+                        loader.drain().await?;
+                    }
+                }
+            }
         }
-        match reader.read(&mut buffer)? {
-            0 => return sink.finish(),
-            read => sink.write_all(&buffer[..read])?,
+    }
+    // Triggers on what was brought act for the caller's own changes, too: they come last, by the caller.
+    loader.loaded.held.later = triggers.into_iter().map(Deferred::Statement).collect();
+    Ok((loader.loaded, told))
+}
+
+fn is_copy_of(statement: &[u8], table: &QualifiedName) -> bool {
+    copied(statement).is_some_and(|(name, _)| name == *table)
+}
+
+/// The connection that is free again, and the rows that it brought into which of the loaded tables.
+type Done = (usize, Result<Option<(usize, u64)>, LoadFault>);
+
+/// Work that is done at once with other work of its class alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// Rows of different tables.
+    Rows,
+    /// Keys and indexes: they lock their own table alone, and wait for each other at most.
+    Indexes,
+    /// Foreign keys: they lock two tables.
+    ForeignKeys,
+}
+
+struct Loader<'a> {
+    request: &'a LoadRequest<'a>,
+    main: Arc<Server>,
+    /// Every connection, `main` first.
+    servers: Vec<Arc<Server>>,
+    /// The tables that each is at work on, where it is; none for work that is in nobody's way.
+    busy: Vec<Option<Vec<QualifiedName>>>,
+    running: JoinSet<Done>,
+    /// What runs at once with others of its kind alone.
+    class: Option<Class>,
+    encoding: String,
+    /// Asked when the first rows come.
+    found: Option<Found>,
+    /// Names of what was put off, by which others that name them are known.
+    waiting: BTreeSet<String>,
+    loaded: Loaded,
+}
+
+impl<'a> Loader<'a> {
+    async fn begin(request: &'a LoadRequest<'a>) -> Result<Self, RestoreError> {
+        let mut servers = Vec::new();
+        for _ in 0..request.jobs.max(1) {
+            servers.push(Arc::new(session::connect(request.dsn).await?));
+        }
+        Ok(Self {
+            request,
+            main: servers[0].clone(),
+            busy: vec![None; servers.len()],
+            servers,
+            running: JoinSet::new(),
+            class: None,
+            encoding: "UTF8".to_owned(),
+            found: None,
+            waiting: BTreeSet::new(),
+            loaded: Loaded::default(),
+        })
+    }
+
+    /// A statement's text. The dump is of the database's own encoding, and connections speak UTF-8.
+    async fn decoded(&self, bytes: &[u8]) -> Result<String, RestoreError> {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            return Ok(text.to_owned());
+        }
+        let mut hex = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            // A string takes everything.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        let question = format!(
+            "SELECT pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), {})",
+            literal(&self.encoding)
+        );
+        let mut texts = self.main.names(&question).await?;
+        Ok(texts.pop().unwrap_or_default())
+    }
+
+    async fn statement(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        let statement = self.decoded(bytes).await?;
+        let kind = classify(&statement);
+        if !self.is_wanted(&kind) {
+            return Ok(());
+        }
+        match kind {
+            Kind::Setting => self.setting(&statement).await,
+            Kind::Forbidden => {
+                let fault = LoadFault {
+                    statement,
+                    reason: "pg_dump never writes such a statement into a dump: it was not run"
+                        .to_owned(),
+                    code: None,
+                };
+                self.fault(fault)
+            }
+            Kind::Extension(name) => {
+                let later = self
+                    .request
+                    .later
+                    .is_some_and(|later| later.extension == name);
+                if later {
+                    self.defer(&statement);
+                } else if !self.request.absent.contains(&name) {
+                    return self.alone(&statement).await;
+                }
+                Ok(())
+            }
+            Kind::EventTrigger | Kind::Publication | Kind::Subscription | Kind::Refresh => {
+                self.loaded.held.add(&kind, statement);
+                Ok(())
+            }
+            Kind::Index | Kind::Key(_) => self.spawn(Class::Indexes, Vec::new(), statement).await,
+            Kind::ForeignKey(ref table, ref other) => {
+                let tables = [Some(table), other.as_ref()];
+                let tables = tables.into_iter().flatten().cloned().collect();
+                self.spawn(Class::ForeignKeys, tables, statement).await
+            }
+            _ => self.alone(&statement).await,
+        }
+    }
+
+    /// Whether a statement is of what is loaded.
+    fn is_wanted(&self, kind: &Kind) -> bool {
+        match &self.request.only {
+            Only::Everything => true,
+            Only::Schema => matches!(
+                kind,
+                Kind::Setting | Kind::Extension(_) | Kind::Plain | Kind::Roles | Kind::Forbidden
+            ),
+            Only::Tables(tables) => match kind {
+                Kind::Setting | Kind::Forbidden => true,
+                Kind::Key(table) => tables.contains(table),
+                _ => false,
+            },
+        }
+    }
+
+    async fn setting(&mut self, statement: &str) -> Result<(), RestoreError> {
+        if self.request.server_major < TRANSACTION_TIMEOUT_SINCE
+            && statement.starts_with(TRANSACTION_TIMEOUT)
+        {
+            return Ok(());
+        }
+        let encoding = statement.strip_prefix("SET client_encoding = '");
+        if let Some(encoding) = encoding.and_then(|rest| rest.strip_suffix("';")) {
+            // Statements are decoded; rows go as they are, in their own encoding, by COPY's own option.
+            encoding.clone_into(&mut self.encoding);
+            return Ok(());
+        }
+        // A timeout of the dump's own session is no matter of this one's.
+        if let Err(fault) = self.everywhere(statement).await {
+            match fault {
+                RestoreError::Load(fault) => return self.fault(*fault),
+                other => return Err(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a statement in every session.
+    async fn everywhere(&mut self, statement: &str) -> Result<(), RestoreError> {
+        self.drain().await?;
+        for server in &self.servers {
+            session::run(server, statement)
+                .await
+                .map_err(RestoreError::from)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement when everything before it is done.
+    async fn alone(&mut self, statement: &str) -> Result<(), RestoreError> {
+        self.drain().await?;
+        match session::run(&self.main, statement).await {
+            Ok(()) => Ok(()),
+            Err(fault) if self.waits(statement, &fault) => {
+                self.defer(statement);
+                Ok(())
+            }
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    /// Whether a statement failed for want of what comes later.
+    fn waits(&self, statement: &str, fault: &LoadFault) -> bool {
+        let Some(later) = self.request.later.filter(|_| fault.is_of_missing_thing()) else {
+            return false;
+        };
+        if self.loaded.held.later.is_empty() {
+            return false;
+        }
+        statement.contains(later.schema) || self.waiting.iter().any(|name| statement.contains(name))
+    }
+
+    fn defer(&mut self, statement: &str) {
+        if let Some(name) = made(statement) {
+            self.waiting.insert(name);
+        }
+        let part = Deferred::Statement(statement.to_owned());
+        self.loaded.held.later.push(part);
+    }
+
+    fn fault(&mut self, fault: LoadFault) -> Result<(), RestoreError> {
+        if self.request.on_error == OnError::Stop || fault.code.is_none() && self.is_lost() {
+            return Err(fault.into());
+        }
+        self.loaded.faults.push(fault);
+        Ok(())
+    }
+
+    fn is_lost(&self) -> bool {
+        self.servers
+            .iter()
+            .any(|server| server.client().is_closed())
+    }
+
+    /// Runs a statement at once with others of its class, but with none that is at work on one of its tables.
+    async fn spawn(
+        &mut self,
+        class: Class,
+        tables: Vec<QualifiedName>,
+        statement: String,
+    ) -> Result<(), RestoreError> {
+        let (at, server) = self.begin_work(class, tables).await?;
+        self.running.spawn(async move {
+            let done = session::run(&server, &statement).await;
+            (at, done.map(|()| None))
+        });
+        Ok(())
+    }
+
+    /// A connection for work of this class.
+    async fn begin_work(
+        &mut self,
+        class: Class,
+        tables: Vec<QualifiedName>,
+    ) -> Result<(usize, Arc<Server>), RestoreError> {
+        if self.class.replace(class) != Some(class) {
+            self.drain().await?;
+            self.class = Some(class);
+        }
+        let at = self.free(&tables).await?;
+        self.busy[at] = Some(tables);
+        Ok((at, self.servers[at].clone()))
+    }
+
+    /// A connection that is free while nobody is at work on these tables.
+    async fn free(&mut self, tables: &[QualifiedName]) -> Result<usize, RestoreError> {
+        loop {
+            let in_the_way = self
+                .busy
+                .iter()
+                .flatten()
+                .any(|others| others.iter().any(|other| tables.contains(other)));
+            let free = self.busy.iter().position(Option::is_none);
+            if let (Some(at), false) = (free, in_the_way) {
+                return Ok(at);
+            }
+            self.one_done().await?;
+        }
+    }
+
+    /// Waits for everything that is at work.
+    async fn drain(&mut self) -> Result<(), RestoreError> {
+        while !self.running.is_empty() {
+            self.one_done().await?;
+        }
+        self.class = None;
+        Ok(())
+    }
+
+    async fn one_done(&mut self) -> Result<(), RestoreError> {
+        let Some(joined) = self.running.join_next().await else {
+            return Ok(());
+        };
+        let (at, done) = joined.map_err(rows::ended_early)?;
+        self.busy[at] = None;
+        match done {
+            Ok(None) => Ok(()),
+            Ok(Some((table, rows))) => {
+                self.loaded.tables[table].rows = rows;
+                Ok(())
+            }
+            Err(fault) if self.waits(&fault.statement, &fault) => {
+                self.defer(&fault.statement);
+                Ok(())
+            }
+            Err(fault) => self.fault(fault),
         }
     }
 }
 
-struct Counted<W> {
-    inner: W,
-    meter: Arc<Meter>,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(data)?;
-        self.meter.add_raw(written);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-/// What psql complained of and went over, each once.
-fn errors(output: &Output) -> Vec<String> {
-    let lines = output.stderr.lines().filter_map(|line| {
-        let (_, words) = line.split_once("ERROR:  ")?;
-        Some(words.trim().to_owned())
-    });
-    lines.collect::<BTreeSet<_>>().into_iter().collect()
+/// The name of what a statement makes: the first qualified one in it.
+fn made(statement: &str) -> Option<String> {
+    let words: Vec<_> = Words::of(statement).take(12).collect();
+    let dot = words.iter().position(|word| word.is("."))?;
+    Some(words.get(dot + 1)?.value.clone())
 }

@@ -4,8 +4,8 @@
 pub mod admin;
 mod archive;
 pub mod compare;
-pub mod entries;
 mod error;
+pub mod finish;
 pub mod load;
 mod names;
 pub mod place;

@@ -1,47 +1,41 @@
-//! The place of a database on its server: the present one is moved aside by a new name, a fresh one gets the name, and any fault puts
-//! the present one back. Both renames are one transaction, so that at no moment a database is without its place.
+//! The place of a database on its server: a new one is made and loaded under a name of its own, and gets the name of the present one when it
+//! is complete; the present one is moved aside by the same transaction. Until then nobody who knows the name has met the new one, and a
+//! failed load never touched anything.
 //!
-//! A fresh database carries marks (settings of its own, `backupd.restoring` and others) until it is complete. They tell what a restore
-//! that was killed left behind, and keep a backup run from taking a half-loaded database for a whole one.
+//! A new database carries marks (settings of its own, `backupd.restoring` and others) until all is done. They tell what a restore that
+//! did not end left behind, keep a backup run from taking a half-restored database for a whole one, and are all that is ever asked.
 
-use tokio_util::sync::CancellationToken;
-
-use super::admin::{Admin, MARK, MARK_ASIDE, MARK_NAME, Present, many};
+use super::admin::{Admin, MARK, MARK_ASIDE, MARK_NAME, Present};
 use super::error::RestoreError;
 use super::names::{cut, drop_statement, fresh_name};
-use super::roles::RolesScript;
-use super::strangers;
+use super::roles::failed;
 use crate::server::{ServerError, ident, literal};
 
 /// More restores of one set than this were not made.
 const ASIDE_MOST: u32 = 99;
 
 /// A database being restored.
-pub struct Place<'a> {
-    admin: &'a Admin,
-    name: &'a str,
-    set: &'a str,
-    /// Where it is loaded: under its own name, once that is free.
-    aside: Option<String>,
-    fresh: String,
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The name that it is to have.
+    pub name: String,
+    /// The name that it is loaded under.
+    pub fresh: String,
+    set: String,
+    beside: bool,
 }
 
-impl<'a> Place<'a> {
-    /// Makes the fresh database, marked, under a name of its own. Nothing else is touched. Where the server does not know the locale of
-    /// the dumped database, the present one's is taken, and said.
+impl Place {
+    /// Makes the new database, marked, under a name of its own, by the statement `creation` (for the name that it is given). Nothing else
+    /// is touched. Where the server does not know the locale of the dumped database, the present one's is taken, and said.
     pub async fn prepare(
-        admin: &'a Admin,
-        name: &'a str,
-        set: &'a str,
-        script: &RolesScript,
+        admin: &Admin,
+        name: &str,
+        set: &str,
+        creation: impl Fn(&str) -> Option<String>,
         beside: bool,
     ) -> Result<(Self, Option<String>), RestoreError> {
         let present = admin.look(name).await?;
-        let fresh = if present.is_none() {
-            name.to_owned()
-        } else {
-            fresh_name(name, set)
-        };
         match &present {
             Some(_) if beside => {
                 return Err(RestoreError::Exists {
@@ -56,14 +50,23 @@ impl<'a> Place<'a> {
             }
             _ => {}
         }
+        let prepared = admin.prepared_transactions(name).await?;
+        if !prepared.is_empty() {
+            return Err(RestoreError::Prepared {
+                name: name.to_owned(),
+                transactions: prepared,
+            });
+        }
         let place = Self {
-            admin,
-            name,
-            set,
-            aside: None,
-            fresh,
+            name: name.to_owned(),
+            fresh: fresh_name(name, set),
+            set: set.to_owned(),
+            beside,
         };
-        match place.create(script, present.as_ref()).await {
+        match place
+            .create(admin, creation(&place.fresh), present.as_ref())
+            .await
+        {
             Ok(note) => Ok((place, note)),
             Err(error) => {
                 // Most often it is not there; else its name tells the next restore what it is.
@@ -75,23 +78,24 @@ impl<'a> Place<'a> {
 
     async fn create(
         &self,
-        script: &RolesScript,
+        admin: &Admin,
+        as_dumped: Option<String>,
         present: Option<&Present>,
     ) -> Result<Option<String>, RestoreError> {
-        let server = &self.admin.server;
+        let server = &admin.server;
+        let fresh = ident(&self.fresh);
         let as_present = present.map_or_else(
-            || format!("CREATE DATABASE {} WITH TEMPLATE = template0", ident(&self.fresh)),
+            || format!("CREATE DATABASE {fresh} WITH TEMPLATE = template0"),
             |present| {
                 format!(
-                    "CREATE DATABASE {} WITH TEMPLATE = template0 ENCODING = {} LC_COLLATE = {} LC_CTYPE = {}",
-                    ident(&self.fresh),
+                    "CREATE DATABASE {fresh} WITH TEMPLATE = template0 ENCODING = {} LC_COLLATE = {} LC_CTYPE = {}",
                     literal(&present.encoding),
                     literal(&present.collate),
                     literal(&present.ctype)
                 )
             },
         );
-        let note = match script.creation(&self.fresh) {
+        let note = match as_dumped {
             None => {
                 server.execute(&as_present).await?;
                 None
@@ -107,30 +111,32 @@ impl<'a> Place<'a> {
                 Err(error) => return Err(error.into()),
             },
         };
-        let fresh = ident(&self.fresh);
         let marks = format!(
             "ALTER DATABASE {fresh} SET {MARK} TO {}; ALTER DATABASE {fresh} SET {MARK_NAME} TO {}; ALTER DATABASE {fresh} CONNECTION LIMIT 0",
-            literal(self.set),
-            literal(self.name)
+            literal(&self.set),
+            literal(&self.name)
         );
         server.execute(&marks).await?;
         Ok(note)
     }
 
-    /// Moves the present database aside and gives the fresh one its name. Sessions are ended; without `force` there must be no clients'.
-    pub async fn move_aside(&mut self, force: bool) -> Result<(), RestoreError> {
-        if self.fresh == self.name {
-            return Ok(());
+    /// Gives the new database its name; the present one, if there is one, is moved aside in the same transaction, and its new name is
+    /// given back. Sessions are ended; without `force` there must be no clients'.
+    pub async fn take(&self, admin: &Admin, force: bool) -> Result<Option<String>, RestoreError> {
+        if admin.look(&self.name).await?.is_none() {
+            admin.exchange(&self.name, None, &self.fresh).await?;
+            return Ok(None);
         }
-        let admin = self.admin;
-        let clients = admin.sessions(self.name).await?.clients;
-        if !clients.is_empty() && !force {
-            return Err(RestoreError::Busy {
-                name: self.name.to_owned(),
-                sessions: clients,
+        if self.beside {
+            return Err(RestoreError::Exists {
+                name: self.name.clone(),
+                drop: drop_statement(&self.name),
             });
         }
-        let aside = self.free_name().await?;
+        if !force {
+            in_the_way(admin, &self.name).await?;
+        }
+        let aside = self.free_name(admin).await?;
         admin
             .server
             .execute(&format!(
@@ -139,20 +145,21 @@ impl<'a> Place<'a> {
                 literal(&aside)
             ))
             .await?;
-        admin.exchange(self.name, &aside, &self.fresh).await?;
-        self.aside = Some(aside);
-        Ok(())
+        admin
+            .exchange(&self.name, Some(&aside), &self.fresh)
+            .await?;
+        Ok(Some(aside))
     }
 
-    async fn free_name(&self) -> Result<String, RestoreError> {
+    async fn free_name(&self, admin: &Admin) -> Result<String, RestoreError> {
         for number in 1..=ASIDE_MOST {
             let suffix = if number == 1 {
                 format!("_before_{}", self.set)
             } else {
                 format!("_before_{}_{number}", self.set)
             };
-            let name = cut(self.name, &suffix) + &suffix;
-            if self.admin.look(&name).await?.is_none() {
+            let name = cut(&self.name, &suffix) + &suffix;
+            if admin.look(&name).await?.is_none() {
                 return Ok(name);
             }
         }
@@ -163,50 +170,44 @@ impl<'a> Place<'a> {
         })
     }
 
-    /// Ends the sessions of others in the new database as they appear, until cancelled; says who they were.
-    pub async fn keep_strangers_out(&self, until: CancellationToken) -> Vec<String> {
-        strangers::keep_ending(&self.admin.server, self.name, until)
-            .await
-            .iter()
-            .map(|(stranger, count)| many(stranger, *count))
-            .collect()
-    }
-
-    /// The new database is complete: its limits and its doors are as they were, and its marks go.
-    pub async fn complete(&self, script: &RolesScript) -> Result<Option<String>, RestoreError> {
-        let server = &self.admin.server;
-        let name = ident(self.name);
+    /// All is done: in one transaction the statements of the caller (roles, owner, settings, privileges, limits), the end of the marks, and
+    /// the doors of the database before.
+    pub async fn complete(
+        &self,
+        admin: &Admin,
+        aside: Option<&str>,
+        statements: &[String],
+    ) -> Result<(), RestoreError> {
+        let server = &admin.server;
+        let name = ident(&self.name);
         server
             .execute(&format!(
                 "BEGIN; ALTER DATABASE {name} CONNECTION LIMIT -1; ALTER DATABASE {name} RESET {MARK};
                  ALTER DATABASE {name} RESET {MARK_ASIDE}; ALTER DATABASE {name} RESET {MARK_NAME}"
             ))
             .await?;
-        script.restore_limits(server, self.name).await?;
-        if let Some(aside) = &self.aside {
-            self.admin.allow_connections(aside, true).await?;
+        for statement in statements {
+            server
+                .execute(statement)
+                .await
+                .map_err(|source| failed(statement, source))?;
+        }
+        if let Some(aside) = aside {
+            admin.allow_connections(aside, true).await?;
         }
         server.execute("COMMIT").await?;
-        Ok(self.aside.clone())
+        Ok(())
     }
+}
 
-    /// Something went wrong: the database that was here has its name again, and the new one is gone. Where that could not be dropped, it
-    /// is told.
-    pub async fn put_back(&self) -> Result<Option<String>, RestoreError> {
-        // A failed statement may have left a transaction open.
-        let _ = self.admin.server.execute("ROLLBACK").await;
-        if let Some(aside) = &self.aside {
-            self.admin.exchange(self.name, &self.fresh, aside).await?;
-        } else if self.fresh != self.name {
-            self.admin.allow_connections(self.name, true).await?;
-        }
-        let dropped = self.admin.drop(&self.fresh).await;
-        Ok(dropped.err().map(|error| {
-            format!(
-                "{} could not be dropped ({error}); later: {}",
-                self.fresh,
-                drop_statement(&self.fresh)
-            )
-        }))
+/// Who is in the way of a new database of this name: clients of the present one.
+pub async fn in_the_way(admin: &Admin, name: &str) -> Result<(), RestoreError> {
+    let clients = admin.sessions(name).await?.clients;
+    if clients.is_empty() {
+        return Ok(());
     }
+    Err(RestoreError::Busy {
+        name: name.to_owned(),
+        sessions: clients,
+    })
 }

@@ -12,9 +12,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::error::RestoreError;
-use super::load::OnError;
 use crate::properties::{DatabaseProperties, Label, Setting};
-use crate::server::{Server, ident, literal};
+use crate::server::{Server, ServerError, ident, literal};
 
 pub use file::RolesFileError;
 
@@ -90,17 +89,6 @@ pub(crate) struct ParameterGrant {
     /// None for everybody.
     pub grantee: Option<String>,
     pub grantable: bool,
-}
-
-/// What became of roles.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RolesRestored {
-    /// Those that were missing.
-    pub created: Vec<String>,
-    /// Those that were there.
-    pub kept: Vec<String>,
-    /// Statements that failed and were gone over, in the server's words.
-    pub errors: Vec<String>,
 }
 
 impl Attributes {
@@ -224,12 +212,12 @@ impl RolesScript {
 
     /// Creates the roles that are missing, with their attributes, passwords, settings, comments, and the memberships and privileges on
     /// settings of the server that involve them: all of it in one transaction, or nothing.
-    pub async fn create_missing(&self, server: &Server) -> Result<RolesRestored, RestoreError> {
-        let restored = self.split(server).await?;
-        if restored.created.is_empty() {
-            return Ok(restored);
+    pub async fn create_missing(&self, server: &Server) -> Result<Vec<String>, RestoreError> {
+        let created = self.missing(server).await?;
+        if created.is_empty() {
+            return Ok(created);
         }
-        let statements = self.for_created(&restored.created);
+        let statements = self.for_created(&created);
         server.execute("BEGIN").await?;
         for statement in &statements {
             if let Err(source) = server.execute(statement).await {
@@ -239,23 +227,15 @@ impl RolesScript {
             }
         }
         server.execute("COMMIT").await?;
-        Ok(restored)
+        Ok(created)
     }
 
-    /// Which roles the server has.
-    async fn split(&self, server: &Server) -> Result<RolesRestored, RestoreError> {
+    /// The roles that a server lacks.
+    pub async fn missing(&self, server: &Server) -> Result<Vec<String>, ServerError> {
         let names = "SELECT rolname FROM pg_catalog.pg_roles";
         let present: BTreeSet<String> = server.names(names).await?.into_iter().collect();
-        let (kept, created) = self
-            .names()
-            .into_iter()
-            .map(str::to_owned)
-            .partition(|name| present.contains(name));
-        Ok(RolesRestored {
-            created,
-            kept,
-            errors: Vec::new(),
-        })
+        let names = self.names().into_iter().map(str::to_owned);
+        Ok(names.filter(|name| !present.contains(name)).collect())
     }
 
     fn for_created(&self, created: &[String]) -> Vec<String> {
@@ -358,22 +338,6 @@ impl RolesScript {
         text
     }
 
-    /// Brings roles back: all or none, or as many as it can.
-    pub async fn restore_roles(
-        &self,
-        server: &Server,
-        overwrite: bool,
-        on_error: OnError,
-    ) -> Result<RolesRestored, RestoreError> {
-        let mut restored = self.split(server).await?;
-        let mut statements = self.for_created(&restored.created);
-        statements.extend(self.for_present(&restored.created, overwrite));
-        server.execute("BEGIN").await?;
-        restored.errors = run(server, &statements, on_error).await?;
-        server.execute("COMMIT").await?;
-        Ok(restored)
-    }
-
     /// The statement that makes a database of this name as the dumped one was made, from `template0`.
     pub fn creation(&self, name: &str) -> Option<String> {
         Some(self.database.as_ref()?.creation(name))
@@ -384,59 +348,20 @@ impl RolesScript {
         self.database.as_ref()?.owner.as_deref()
     }
 
-    /// Gives a database its settings, privileges, owner and comment: all of them, or those that can be given, with the errors of others.
-    pub async fn restore_properties(
-        &self,
-        server: &Server,
-        name: &str,
-        on_error: OnError,
-    ) -> Result<Vec<String>, RestoreError> {
-        let Some(database) = &self.database else {
-            return Ok(Vec::new());
-        };
-        server.execute("BEGIN").await?;
-        let errors = run(server, &database.statements(name), on_error).await?;
-        server.execute("COMMIT").await?;
-        Ok(errors)
+    /// Statements that give a database its settings, privileges, owner and comment.
+    pub fn statements(&self, name: &str) -> Vec<String> {
+        let database = self.database.iter();
+        database.flat_map(|one| one.statements(name)).collect()
     }
 
-    /// Gives a database its limits, which would be in the way while it is loaded.
-    pub async fn restore_limits(&self, server: &Server, name: &str) -> Result<(), RestoreError> {
-        for statement in self.database.iter().flat_map(|one| one.limits(name)) {
-            server
-                .execute(&statement)
-                .await
-                .map_err(|source| failed(&statement, source))?;
-        }
-        Ok(())
+    /// Statements that give a database its limits, which would be in the way while it is loaded.
+    pub fn limits(&self, name: &str) -> Vec<String> {
+        let database = self.database.iter();
+        database.flat_map(|one| one.limits(name)).collect()
     }
 }
 
-/// Runs statements in the transaction that is open.
-async fn run(
-    server: &Server,
-    statements: &[String],
-    on_error: OnError,
-) -> Result<Vec<String>, RestoreError> {
-    let mut errors = Vec::new();
-    for statement in statements {
-        server.execute("SAVEPOINT statement").await?;
-        match server.execute(statement).await {
-            Ok(()) => {}
-            Err(source) if on_error == OnError::GoOn => {
-                server.execute("ROLLBACK TO statement").await?;
-                errors.push(failed(statement, source).to_string());
-            }
-            Err(source) => {
-                let _ = server.execute("ROLLBACK").await;
-                return Err(failed(statement, source));
-            }
-        }
-    }
-    Ok(errors)
-}
-
-fn failed(statement: &str, source: crate::server::ServerError) -> RestoreError {
+pub(super) fn failed(statement: &str, source: ServerError) -> RestoreError {
     // Passwords and settings are nobody's business in a message.
     let statement = match statement.split_once("E'") {
         Some((before, _)) => format!("{} …", before.trim_end()),

@@ -2,14 +2,8 @@
 //! (pg_cron, pg_net) and services that log in as superuser come back within a second, and no connection limit binds them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
 
 use crate::server::{Server, ServerError, literal};
-
-/// How often strangers are looked for: well below the second after which a worker is back.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The server's own housekeeping, which needs no ending: it gives way by itself, and parallel workers are ours.
 const OF_THE_SERVER: &str = "('autovacuum worker', 'parallel worker')";
@@ -67,27 +61,6 @@ pub(super) async fn end(
         condition(admin, database)
     );
     read(admin, &query).await
-}
-
-/// Ends them as they appear, until cancelled; tells who they were.
-pub(super) async fn keep_ending(
-    admin: &Server,
-    database: &str,
-    until: CancellationToken,
-) -> BTreeMap<Stranger, u64> {
-    let mut ended = BTreeMap::new();
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = until.cancelled() => return ended,
-        }
-        // A server that is gone shows in the load itself.
-        if let Ok(found) = end(admin, database).await {
-            for (stranger, count) in found {
-                *ended.entry(stranger).or_default() += count;
-            }
-        }
-    }
 }
 
 const COLUMNS: &str = "COALESCE(usename, ''),

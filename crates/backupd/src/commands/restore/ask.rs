@@ -2,23 +2,44 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use crate::commands::Refusal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Lets a person type a name to go on. Without a terminal there is nobody to ask.
-pub fn for_name(what: &str, name: &str) -> Result<(), Refusal> {
-    if !std::io::stdin().is_terminal() {
+use crate::commands::Refusal;
+use crate::signals::Signals;
+
+/// How often a signal is looked for while nobody types.
+const LOOK_EVERY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
+/// Lets a person type a name to go on. Without a terminal there is nobody to ask; Ctrl-C ends it.
+pub fn for_name(what: &str, name: &str, signals: &Signals) -> Result<(), Refusal> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
         return Err(Refusal::Usage(format!(
             "{what}: there is no terminal to ask on, so say --yes to go on"
         )));
     }
     eprint!("{what}\nType {name} to go on: ");
     std::io::stderr().flush()?;
+    let not_confirmed =
+        |why: &str| Refusal::Unusable(format!("not confirmed ({why}): nothing was touched"));
+    loop {
+        if signals.token.is_cancelled() {
+            eprintln!();
+            return Err(not_confirmed("interrupted"));
+        }
+        let mut fds = [PollFd::new(&input, PollFlags::IN)];
+        // A signal wakes it, too: then the token is looked at again.
+        if matches!(poll(&mut fds, Some(&LOOK_EVERY)), Ok(1..)) {
+            break;
+        }
+    }
     let mut typed = String::new();
-    std::io::stdin().lock().read_line(&mut typed)?;
+    input.lock().read_line(&mut typed)?;
     if typed.trim() == name {
         return Ok(());
     }
-    Err(Refusal::Unusable(format!(
-        "not confirmed ({name} was not typed): nothing was touched"
-    )))
+    Err(not_confirmed(&format!("{name} was not typed")))
 }

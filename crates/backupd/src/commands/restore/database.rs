@@ -21,6 +21,9 @@ use crate::render::set::{bytes, duration};
 use crate::render::{self, progress::Progress};
 use crate::signals::Signals;
 
+/// More connections than this help little, and take from others what they need.
+const JOBS_MOST: u8 = 4;
+
 pub async fn execute(
     asked: &Restore,
     entry: &Entry,
@@ -33,9 +36,12 @@ pub async fn execute(
         name_ourselves(asked, target);
     }
     let search = environment.tool_search();
-    let tools = Tools::find(search.bindir.as_deref(), &search.path, &signals.token)
-        .await
-        .map_err(|error| Refusal::Unusable(error.to_string()))?;
+    let found = Tools::find(search.bindir.as_deref(), &search.path, &signals.token).await;
+    if signals.token.is_cancelled() {
+        render::error::say("interrupted; nothing was touched: every database is as it was before");
+        return Ok(Exit::Interrupted(signals.exit_code()));
+    }
+    let tools = found.map_err(|error| Refusal::Unusable(error.to_string()))?;
     let requests: Vec<DatabaseRequest> = targets
         .iter()
         .map(|target| request(asked, entry, target, &tools))
@@ -61,10 +67,11 @@ pub async fn execute(
             .zip(&requests)
             .filter(|(_, request)| !request.beside)
         {
-            ask::for_name(&tell(asked, plan, ""), &plan.name)?;
+            ask::for_name(&tell(asked, plan, ""), &plan.name, signals)?;
         }
     }
     let progress = Progress::start(&environment.logging()?);
+    let mut exit = Exit::Done;
     for request in &requests {
         let began = Instant::now();
         let ended = restore_database(request, &progress, &signals.token).await;
@@ -79,11 +86,16 @@ pub async fn execute(
         };
         remember(environment, &happening)?;
         match ended {
-            Ok(restored) => print_text(&done(request, entry, &restored, took))?,
+            Ok(restored) => {
+                print_text(&done(request, entry, &restored, took))?;
+                if !restored.faults.is_empty() {
+                    exit = Exit::Different;
+                }
+            }
             Err(error) => return Ok(failed(&error, signals)),
         }
     }
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// `--undo`: what restores that were cut off left.
@@ -140,10 +152,17 @@ fn request<'a>(
         table: asked.table.clone(),
         roles: asked.roles,
         force: asked.force,
+        keep_going: asked.keep_going,
         drop_old: asked.drop_old,
-        jobs: asked.jobs,
+        jobs: asked.jobs.unwrap_or_else(processors),
         tools,
     }
+}
+
+/// Connections that a machine of this size serves.
+fn processors() -> u8 {
+    let found = std::thread::available_parallelism().map_or(1, usize::from);
+    u8::try_from(found).map_or(JOBS_MOST, |found| found.min(JOBS_MOST))
 }
 
 /// How long it took to load as much before, where that is known.
@@ -197,16 +216,16 @@ fn tell(asked: &Restore, plan: &DatabasePlan, last_time: &str) -> String {
             plan.name
         )),
         Some(size) => {
+            line(
+                "a new database is made from template0, loaded under another name, and compared"
+                    .to_owned(),
+            );
             line(format!(
-                "{} ({}) is moved aside: renamed to {}_before_{}",
+                "then {} ({}) is moved aside: renamed to {}_before_{}, and the new one gets its name",
                 plan.name,
                 bytes(size),
                 plan.name,
                 plan.set
-            ));
-            line(format!(
-                "an empty {} is made from template0, and loaded",
-                plan.name
             ));
         }
         None => line(format!("{} is made from template0, and loaded", plan.name)),
@@ -233,7 +252,7 @@ fn tell(asked: &Restore, plan: &DatabasePlan, last_time: &str) -> String {
     }
     if !plan.workers.is_empty() {
         line(format!(
-            "the server's own workers are ended while it loads: {}",
+            "the server's own workers are ended when the names are exchanged: {}",
             plan.workers.join(", ")
         ));
     }
@@ -258,6 +277,15 @@ fn done(
     );
     for note in &restored.notes {
         text.push_str(&format!("  {note}\n"));
+    }
+    if !restored.faults.is_empty() {
+        text.push_str(&format!(
+            "  NOT EVERYTHING IS BACK: {} could not be loaded or differ\n",
+            restored.faults.len()
+        ));
+        for fault in &restored.faults {
+            text.push_str(&format!("    {}\n", fault.replace('\n', "\n      ")));
+        }
     }
     if let Some(aside) = &restored.aside {
         text.push_str(&format!(

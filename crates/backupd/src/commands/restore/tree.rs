@@ -79,7 +79,7 @@ pub fn prepare(
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        ask::for_name(&plan, &name)?;
+        ask::for_name(&plan, &name, signals)?;
     }
     Ok(Ok(()))
 }

@@ -1,0 +1,245 @@
+//! What follows the rows of a load: they are counted, statistics are gathered, and what acts comes last.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinSet;
+
+use super::error::RestoreError;
+use super::load::{LoadFault, LoadedTable, OnError};
+use crate::dsn::Dsn;
+use crate::server::{Server, ServerError, ident, literal};
+use crate::sql::QualifiedName;
+use crate::sql::words::Words;
+
+/// A question to be asked, and what it is about.
+struct Task {
+    statement: String,
+    expected: Option<(String, u64)>,
+}
+
+/// Counts the rows of every loaded table, by several connections, and gives the differences.
+pub async fn compare(
+    dsn: &Dsn,
+    jobs: u8,
+    tables: &[LoadedTable],
+) -> Result<Vec<String>, ServerError> {
+    let server = Server::connect(dsn).await?.patient();
+    let partitioned = relations(&server, "c.relkind = 'p'").await?;
+    let mut tasks = VecDeque::new();
+    for table in tables {
+        let name = table.name.to_string();
+        let mut expected = table.before + table.rows;
+        let mut only = "ONLY ";
+        if partitioned.contains(&name) {
+            // Some partitions are loaded through their root, others by themselves.
+            only = "";
+            let partitions = partitions(&server, &name).await?;
+            let of_partitions = tables
+                .iter()
+                .filter(|other| other.name != table.name && partitions.contains(&other.name));
+            expected += of_partitions.map(|other| other.rows).sum::<u64>();
+        }
+        tasks.push_back(Task {
+            statement: format!("SELECT pg_catalog.count(*) FROM {only}{name}"),
+            expected: Some((table.target.table.clone(), expected)),
+        });
+    }
+    spread(dsn, server, jobs, tasks).await
+}
+
+/// Gathers statistics of all tables and materialized views, by several connections.
+pub async fn analyze(dsn: &Dsn, jobs: u8) -> Result<(), ServerError> {
+    let server = Server::connect(dsn).await?.patient();
+    let names = relations(&server, "c.relkind IN ('r', 'p', 'm')").await?;
+    let tasks = names.into_iter().map(|name| Task {
+        statement: format!("ANALYZE {name}"),
+        expected: None,
+    });
+    spread(dsn, server, jobs, tasks.collect()).await.map(drop)
+}
+
+async fn spread(
+    dsn: &Dsn,
+    server: Server,
+    jobs: u8,
+    tasks: VecDeque<Task>,
+) -> Result<Vec<String>, ServerError> {
+    let tasks = Arc::new(Mutex::new(tasks));
+    let mut working = JoinSet::new();
+    let mut servers = vec![server];
+    for _ in 1..jobs {
+        servers.push(Server::connect(dsn).await?.patient());
+    }
+    for server in servers {
+        let tasks = tasks.clone();
+        working.spawn(async move { work(&server, &tasks).await });
+    }
+    let mut differences = Vec::new();
+    while let Some(done) = working.join_next().await {
+        match done {
+            Ok(found) => differences.extend(found?),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+    differences.sort();
+    Ok(differences)
+}
+
+async fn partitions(server: &Server, root: &str) -> Result<Vec<QualifiedName>, ServerError> {
+    let question = format!(
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_tree({}) t JOIN pg_catalog.pg_class c ON c.oid = t.relid
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+        literal(root)
+    );
+    let rows = server.rows(&question).await?;
+    let name = |row: &tokio_postgres::SimpleQueryRow| {
+        Some(QualifiedName {
+            schema: row.get(0)?.to_owned(),
+            name: row.get(1)?.to_owned(),
+        })
+    };
+    Ok(rows.iter().filter_map(name).collect())
+}
+
+async fn work(server: &Server, tasks: &Mutex<VecDeque<Task>>) -> Result<Vec<String>, ServerError> {
+    let mut differences = Vec::new();
+    loop {
+        let next = tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some(task) = next else {
+            return Ok(differences);
+        };
+        match task.expected {
+            None => server.execute(&task.statement).await?,
+            Some((table, expected)) => {
+                let found = server.number(&task.statement).await?;
+                if found != expected {
+                    differences.push(format!("{table} has {found} rows, not {expected}"));
+                }
+            }
+        }
+    }
+}
+
+/// Names of relations, quoted, besides the system's and temporary ones.
+async fn relations(server: &Server, condition: &str) -> Result<Vec<String>, ServerError> {
+    let question = format!(
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE {condition} AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE E'pg\\\\_%'"
+    );
+    let rows = server.rows(&question).await?;
+    let name = |row: &tokio_postgres::SimpleQueryRow| {
+        Some(format!("{}.{}", ident(row.get(0)?), ident(row.get(1)?)))
+    };
+    Ok(rows.iter().filter_map(name).collect())
+}
+
+/// Runs statements that were held back; those that fail are given back, or the first of them ends it.
+pub async fn run_held(
+    server: &Server,
+    statements: &[String],
+    on_error: OnError,
+) -> Result<Vec<LoadFault>, RestoreError> {
+    let mut faults = Vec::new();
+    for statement in statements {
+        match server.client().batch_execute(statement).await {
+            Ok(()) => {}
+            Err(error) => {
+                let fault = LoadFault::of(statement, &error);
+                if on_error == OnError::Stop || server.client().is_closed() {
+                    return Err(fault.into());
+                }
+                faults.push(fault);
+            }
+        }
+    }
+    Ok(faults)
+}
+
+/// What came of event triggers.
+#[derive(Debug, Default)]
+pub struct EventTriggers {
+    /// Worth knowing.
+    pub notes: Vec<String>,
+    /// Statements that failed and were gone over.
+    pub faults: Vec<LoadFault>,
+}
+
+/// Makes event triggers, and gives them their owners. A server gives them to superusers alone; an owner that was superuser then and is none
+/// now got his by losing the attribute afterwards, and gets it in the same way: within one transaction, which nobody else sees.
+pub async fn make_event_triggers(
+    server: &Server,
+    statements: &[String],
+    on_error: OnError,
+) -> Result<EventTriggers, RestoreError> {
+    let mut made = EventTriggers::default();
+    for statement in statements {
+        let mut text = statement.clone();
+        if let Some((trigger, owner)) = new_owner(statement)
+            && is_ordinary(server, &owner).await?
+        {
+            let role = ident(&owner);
+            text = format!(
+                "BEGIN; ALTER ROLE {role} SUPERUSER; ALTER EVENT TRIGGER {} OWNER TO {role}; ALTER ROLE {role} NOSUPERUSER; COMMIT",
+                ident(&trigger)
+            );
+            made.notes.push(format!(
+                "event trigger {trigger} belongs to {owner} again, who is no superuser: as on the source's server"
+            ));
+        }
+        let faults = run_held(server, &[text], on_error).await;
+        // A failed statement leaves the transaction open; without one this is only a warning of the server's.
+        let closed = server.execute("ROLLBACK").await;
+        made.faults.extend(faults?);
+        closed?;
+    }
+    Ok(made)
+}
+
+/// Event trigger and role of `ALTER EVENT TRIGGER name OWNER TO role;`.
+fn new_owner(statement: &str) -> Option<(String, String)> {
+    let words: Vec<_> = Words::of(statement).collect();
+    let [alter, event, trigger, name, owner, to, role, ..] = words.as_slice() else {
+        return None;
+    };
+    let keywords = [
+        (alter, "ALTER"),
+        (event, "EVENT"),
+        (trigger, "TRIGGER"),
+        (owner, "OWNER"),
+        (to, "TO"),
+    ];
+    keywords
+        .iter()
+        .all(|(word, keyword)| word.is(keyword))
+        .then(|| (name.value.clone(), role.value.clone()))
+}
+
+async fn is_ordinary(server: &Server, role: &str) -> Result<bool, ServerError> {
+    let question = format!(
+        "SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles WHERE rolname = {} AND NOT rolsuper",
+        literal(role)
+    );
+    Ok(server.number(&question).await? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_of_owner_is_one() {
+        assert_eq!(
+            new_owner("ALTER EVENT TRIGGER \"a b\" OWNER TO \"o\"\"p\";"),
+            Some(("a b".to_owned(), "o\"p".to_owned()))
+        );
+        assert_eq!(new_owner("ALTER EVENT TRIGGER a ENABLE ALWAYS;"), None);
+        assert_eq!(
+            new_owner("CREATE EVENT TRIGGER a ON ddl_command_end EXECUTE FUNCTION f();"),
+            None
+        );
+    }
+}

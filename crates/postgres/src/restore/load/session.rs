@@ -1,0 +1,113 @@
+//! One connection of a load, and what a server says of a statement that it refuses.
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use tokio_postgres::error::Error;
+
+use crate::dsn::Dsn;
+use crate::server::{Server, ServerError};
+
+/// Bytes of a statement that a message shows.
+const SHOWN_BYTES: usize = 2000;
+/// The load need not wait for the disk at every statement: what follows it does, once, for all.
+const SETTINGS: &str = "SET synchronous_commit = off; SET default_transaction_read_only = off; SET statement_timeout = 0;
+    SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET session_replication_role = origin";
+
+/// A statement that the server refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadFault {
+    /// The statement, cut to a length that can be read; empty for what is of none.
+    pub statement: String,
+    /// Why, in the server's words.
+    pub reason: String,
+    /// SQLSTATE; none where the connection was lost.
+    pub code: Option<String>,
+}
+
+impl std::fmt::Display for LoadFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.statement.is_empty() {
+            return f.write_str(&self.reason);
+        }
+        write!(f, "{}; the statement is: {}", self.reason, self.statement)
+    }
+}
+
+impl LoadFault {
+    pub(crate) fn of(statement: &str, error: &Error) -> Self {
+        Self {
+            statement: shown(statement),
+            reason: words(error),
+            code: error.code().map(|code| code.code().to_owned()),
+        }
+    }
+
+    /// Whether something that the statement names is not there.
+    pub fn is_of_missing_thing(&self) -> bool {
+        const MISSING: [&str; 6] = ["3F000", "42P01", "42883", "42704", "42703", "58P01"];
+        self.code
+            .as_deref()
+            .is_some_and(|code| MISSING.contains(&code))
+    }
+}
+
+/// As much of a statement as a person reads, on one line less its rows.
+fn shown(statement: &str) -> String {
+    let mut end = statement.len().min(SHOWN_BYTES);
+    while !statement.is_char_boundary(end) {
+        end -= 1;
+    }
+    let cut = if end < statement.len() { " …" } else { "" };
+    format!("{}{cut}", statement[..end].trim())
+}
+
+fn words(error: &Error) -> String {
+    let Some(told) = error.as_db_error() else {
+        return error.to_string();
+    };
+    let mut words = format!("ERROR: {}", told.message());
+    for (what, more) in [
+        ("DETAIL", told.detail()),
+        ("HINT", told.hint()),
+        ("CONTEXT", told.where_()),
+    ] {
+        if let Some(more) = more {
+            words.push_str(&format!(" ({what}: {more})"));
+        }
+    }
+    words
+}
+
+/// Connects for a load.
+pub(super) async fn connect(dsn: &Dsn) -> Result<Server, ServerError> {
+    let server = Server::connect(dsn).await?.patient();
+    server.execute(SETTINGS).await?;
+    Ok(server)
+}
+
+/// Runs one statement.
+pub(super) async fn run(server: &Server, statement: &str) -> Result<(), LoadFault> {
+    server
+        .client()
+        .batch_execute(statement)
+        .await
+        .map_err(|error| LoadFault::of(statement, &error))
+}
+
+/// A COPY whose rows come by and by; gives the rows that the server took.
+pub(super) async fn copy(
+    server: &Server,
+    statement: &str,
+    mut rows: tokio::sync::mpsc::Receiver<Bytes>,
+) -> Result<u64, LoadFault> {
+    let copying = async {
+        let sink = server.client().copy_in(statement).await?;
+        let mut sink = std::pin::pin!(sink);
+        while let Some(bytes) = rows.recv().await {
+            sink.send(bytes).await?;
+        }
+        sink.finish().await
+    };
+    let done = copying.await;
+    done.map_err(|error: Error| LoadFault::of(statement, &error))
+}

@@ -1,0 +1,524 @@
+//! Takes a dump's text apart while it is read: statements, and the rows between `COPY … FROM stdin;` and `\.`.
+//!
+//! Ends of statements are found as psql finds them (`psqlscan.l`): a semicolon outside of quotes, dollar quotes, comments, parentheses
+//! (rules) and `BEGIN ATOMIC … END` (functions in standard SQL). Rows are passed on as they are, in pieces that end with a row wherever
+//! a row is not longer than the buffer.
+
+use std::io::{self, Read};
+
+use memchr::{memchr, memmem, memrchr};
+
+/// Bytes read ahead; pieces of rows are at most as long.
+const BUFFER_BYTES: usize = 1024 * 1024;
+/// Longest statement: PostgreSQL itself takes none of a gigabyte, and what is longer than this was never written by pg_dump.
+const STATEMENT_BYTES: usize = 512 * 1024 * 1024;
+/// Ends a block of rows, behind the newline of the row before.
+const END_OF_ROWS: &[u8] = b"\n\\.\n";
+/// The psql commands that pg_dump writes.
+const COMMANDS: [&[u8]; 2] = [b"\\restrict ", b"\\unrestrict "];
+const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
+
+/// One part of a dump.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A statement with its semicolon.
+    Statement(Vec<u8>),
+    /// A statement `COPY … FROM stdin;`, whose rows follow by [`Splitter::rows`].
+    Copy(Vec<u8>),
+}
+
+/// Rows of a COPY statement, or a part of one that is longer than the buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rows {
+    /// As they stand in the dump.
+    pub bytes: Vec<u8>,
+    /// Whether the last row is whole.
+    pub whole: bool,
+}
+
+/// Reads a dump; see the module.
+pub struct Splitter<R> {
+    input: R,
+    buffer: Vec<u8>,
+    from: usize,
+    to: usize,
+    ended: bool,
+    /// In a block of rows, and whether a row's newline stands right before `from`.
+    rows: Option<bool>,
+    complete: bool,
+}
+
+fn fault(words: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, words)
+}
+
+impl<R: Read> Splitter<R> {
+    /// Begins at the beginning of a dump.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            buffer: vec![0; BUFFER_BYTES],
+            from: 0,
+            to: 0,
+            ended: false,
+            rows: None,
+            complete: false,
+        }
+    }
+
+    /// Whether pg_dump's last words have been read.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The next statement; none at the end. Rows that were not asked for are passed over.
+    pub fn piece(&mut self) -> io::Result<Option<Piece>> {
+        while self.rows()?.is_some() {}
+        if !self.skip_blanks()? {
+            return Ok(None);
+        }
+        let length = self.measure()?;
+        let statement = self.buffer[self.from..self.from + length].to_vec();
+        self.from += length;
+        if statement.starts_with(b"COPY ") && statement.ends_with(b" FROM stdin;") {
+            self.end_line()?;
+            self.rows = Some(true);
+            return Ok(Some(Piece::Copy(statement)));
+        }
+        Ok(Some(Piece::Statement(statement)))
+    }
+
+    /// The next rows of the block that the last statement began; none at its end.
+    pub fn rows(&mut self) -> io::Result<Option<Rows>> {
+        let Some(at_row_start) = self.rows else {
+            return Ok(None);
+        };
+        loop {
+            let data = &self.buffer[self.from..self.to];
+            let first_line_ends = at_row_start && data.starts_with(&END_OF_ROWS[1..]);
+            if first_line_ends {
+                self.from += END_OF_ROWS.len() - 1;
+                self.rows = None;
+                return Ok(None);
+            }
+            if let Some(at) = memmem::find(data, END_OF_ROWS) {
+                let rows = data[..=at].to_vec();
+                self.from += at + END_OF_ROWS.len();
+                self.rows = None;
+                return Ok(Some(Rows {
+                    bytes: rows,
+                    whole: true,
+                }));
+            }
+            // Up to the last newline the rows are whole, unless what follows may be the end of the block.
+            let cut = memrchr(b'\n', data).map(|at| {
+                if END_OF_ROWS.starts_with(&data[at..]) {
+                    memrchr(b'\n', &data[..at]).map_or(0, |before| before + 1)
+                } else {
+                    at + 1
+                }
+            });
+            let full = self.to - self.from == self.buffer.len();
+            match cut {
+                Some(cut) if cut > 0 && (full || data.len() >= BUFFER_BYTES / 2) => {
+                    let bytes = data[..cut].to_vec();
+                    self.from += cut;
+                    self.rows = Some(true);
+                    return Ok(Some(Rows { bytes, whole: true }));
+                }
+                _ if full => {
+                    // Part of one long row; the bytes that may begin the end of the block stay.
+                    let keep = END_OF_ROWS.len() - 1;
+                    let bytes = data[..data.len() - keep].to_vec();
+                    self.from += bytes.len();
+                    self.rows = Some(false);
+                    return Ok(Some(Rows {
+                        bytes,
+                        whole: false,
+                    }));
+                }
+                _ => {}
+            }
+            if !self.fill()? {
+                return Err(fault("the dump ends within the rows of a table"));
+            }
+        }
+    }
+
+    /// Reads on; false at the end of the input. Makes room first, and grows where what is there must be kept whole.
+    fn fill(&mut self) -> io::Result<bool> {
+        if self.ended {
+            return Ok(false);
+        }
+        if self.from > 0 {
+            self.buffer.copy_within(self.from..self.to, 0);
+            self.to -= self.from;
+            self.from = 0;
+        }
+        if self.to == self.buffer.len() {
+            if self.buffer.len() >= STATEMENT_BYTES {
+                return Err(fault("a statement of the dump is longer than 512 MiB"));
+            }
+            let more = self.buffer.len() * 2;
+            self.buffer.resize(more, 0);
+        }
+        loop {
+            match self.input.read(&mut self.buffer[self.to..]) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Ok(false);
+                }
+                Ok(read) => {
+                    self.to += read;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The byte at this distance; none at the end of the input.
+    fn byte(&mut self, at: usize) -> io::Result<Option<u8>> {
+        while self.from + at >= self.to {
+            if !self.fill()? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.buffer[self.from + at]))
+    }
+
+    /// Passes over blank space, comments and psql's commands; false at the end of the dump.
+    fn skip_blanks(&mut self) -> io::Result<bool> {
+        // A large statement is over: its room is given back.
+        if self.buffer.len() > BUFFER_BYTES && self.to - self.from < BUFFER_BYTES / 2 {
+            self.buffer.copy_within(self.from..self.to, 0);
+            self.to -= self.from;
+            self.from = 0;
+            self.buffer.truncate(BUFFER_BYTES);
+            self.buffer.shrink_to_fit();
+        }
+        loop {
+            match self.byte(0)? {
+                None => return Ok(false),
+                Some(byte) if byte.is_ascii_whitespace() => self.from += 1,
+                Some(b'-') if self.byte(1)? == Some(b'-') => {
+                    let line = self.line()?;
+                    self.complete |= line == TRAILER;
+                }
+                Some(b'\\') => {
+                    let line = self.line()?;
+                    if !COMMANDS.iter().any(|command| line.starts_with(command)) {
+                        return Err(fault(
+                            "the dump holds a psql command that pg_dump does not write",
+                        ));
+                    }
+                }
+                Some(_) => return Ok(true),
+            }
+        }
+    }
+
+    /// Takes the rest of this line, without its newline.
+    fn line(&mut self) -> io::Result<Vec<u8>> {
+        let mut at = 0;
+        loop {
+            let data = &self.buffer[self.from + at..self.to];
+            if let Some(end) = memchr(b'\n', data) {
+                let line = self.buffer[self.from..self.from + at + end].to_vec();
+                self.from += at + end + 1;
+                return Ok(line);
+            }
+            at = self.to - self.from;
+            if !self.fill()? {
+                let line = self.buffer[self.from..self.to].to_vec();
+                self.from = self.to;
+                return Ok(line);
+            }
+        }
+    }
+
+    /// A COPY statement has its line for itself.
+    fn end_line(&mut self) -> io::Result<()> {
+        if self.byte(0)? == Some(b'\n') {
+            self.from += 1;
+            return Ok(());
+        }
+        Err(fault("a COPY statement is not followed by its rows"))
+    }
+
+    /// Length of the statement that begins here, with its semicolon.
+    fn measure(&mut self) -> io::Result<usize> {
+        let mut at = 0;
+        let mut parentheses = 0_u32;
+        let mut body = Body::default();
+        loop {
+            let Some(byte) = self.byte(at)? else {
+                return Err(fault("the dump ends within a statement"));
+            };
+            match byte {
+                b'\'' => {
+                    let escapes = at > 0
+                        && matches!(self.buffer[self.from + at - 1], b'E' | b'e')
+                        && (at < 2 || !is_name(self.buffer[self.from + at - 2]));
+                    at = self.quoted(at + 1, b'\'', escapes)?;
+                }
+                b'"' => {
+                    at = self.quoted(at + 1, b'"', false)?;
+                    body.word(b"\"", parentheses);
+                }
+                b'$' => at = self.dollar(at)?,
+                b'-' if self.byte(at + 1)? == Some(b'-') => {
+                    while self.byte(at)?.is_some_and(|byte| byte != b'\n') {
+                        at += 1;
+                    }
+                }
+                b'/' if self.byte(at + 1)? == Some(b'*') => at = self.comment(at)?,
+                b'(' => {
+                    parentheses += 1;
+                    at += 1;
+                }
+                b')' => {
+                    parentheses = parentheses.saturating_sub(1);
+                    at += 1;
+                }
+                b';' if parentheses == 0 && !body.is_open() => return Ok(at + 1),
+                byte if is_name(byte) => {
+                    let begin = at;
+                    while self
+                        .byte(at)?
+                        .is_some_and(|byte| is_name(byte) || byte == b'$')
+                    {
+                        at += 1;
+                    }
+                    let word = &self.buffer[self.from + begin..self.from + at];
+                    body.word(word, parentheses);
+                }
+                _ => at += 1,
+            }
+        }
+    }
+
+    /// Behind the quote that closes; a doubled one does not.
+    fn quoted(&mut self, mut at: usize, quote: u8, escapes: bool) -> io::Result<usize> {
+        loop {
+            match self.byte(at)? {
+                None => return Err(fault("the dump ends within quotes")),
+                Some(b'\\') if escapes => at += 2,
+                Some(byte) if byte == quote => {
+                    if self.byte(at + 1)? != Some(quote) {
+                        return Ok(at + 1);
+                    }
+                    at += 2;
+                }
+                Some(_) => at += 1,
+            }
+        }
+    }
+
+    /// Behind a dollar-quoted text, or behind a `$` that begins none.
+    fn dollar(&mut self, begin: usize) -> io::Result<usize> {
+        let mut at = begin + 1;
+        loop {
+            match self.byte(at)? {
+                Some(b'$') => break,
+                Some(byte) if is_name(byte) && !(at == begin + 1 && byte.is_ascii_digit()) => {
+                    at += 1;
+                }
+                _ => return Ok(begin + 1),
+            }
+        }
+        let tag = self.buffer[self.from + begin..=self.from + at].to_vec();
+        at += 1;
+        loop {
+            let data = &self.buffer[self.from + at..self.to];
+            if let Some(found) = memmem::find(data, &tag) {
+                return Ok(at + found + tag.len());
+            }
+            // A tag may stand across what was read and what was not.
+            at += data.len().saturating_sub(tag.len() - 1);
+            if !self.fill()? {
+                return Err(fault("the dump ends within a dollar-quoted text"));
+            }
+        }
+    }
+
+    /// Behind a comment, in which others may stand.
+    fn comment(&mut self, mut at: usize) -> io::Result<usize> {
+        let mut depth = 0_u32;
+        loop {
+            match (self.byte(at)?, self.byte(at + 1)?) {
+                (Some(b'/'), Some(b'*')) => {
+                    depth += 1;
+                    at += 2;
+                }
+                (Some(b'*'), Some(b'/')) => {
+                    depth -= 1;
+                    at += 2;
+                    if depth == 0 {
+                        return Ok(at);
+                    }
+                }
+                (Some(_), Some(_)) => at += 1,
+                _ => return Err(fault("the dump ends within a comment")),
+            }
+        }
+    }
+}
+
+/// Whether a statement is in the body of a function in standard SQL, as psql knows it.
+#[derive(Default)]
+struct Body {
+    /// First letters of the first four words, in lower case.
+    first: [u8; 4],
+    words: usize,
+    depth: u32,
+}
+
+impl Body {
+    fn is_open(&self) -> bool {
+        self.depth > 0
+    }
+
+    fn word(&mut self, word: &[u8], parentheses: u32) {
+        const KNOWN: [(&[u8], u8); 5] = [
+            (b"create", b'c'),
+            (b"function", b'f'),
+            (b"procedure", b'p'),
+            (b"or", b'o'),
+            (b"replace", b'r'),
+        ];
+        let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
+        if self.words < self.first.len() {
+            let known = KNOWN.iter().find(|(keyword, _)| is(keyword));
+            self.first[self.words] = known.map_or(0, |(_, letter)| *letter);
+        }
+        self.words += 1;
+        let makes = |letter: u8| matches!(letter, b'f' | b'p');
+        let of_function = self.first[0] == b'c'
+            && (makes(self.first[1]) || (self.first[1..3] == *b"or" && makes(self.first[3])));
+        if !of_function || parentheses > 0 {
+            return;
+        }
+        if is(b"begin") || (self.depth > 0 && is(b"case")) {
+            self.depth += 1;
+        } else if is(b"end") {
+            self.depth = self.depth.saturating_sub(1);
+        }
+    }
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives what it has in pieces of one size.
+    struct Pieces<'a>(&'a [u8], usize);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let size = self.1.min(self.0.len()).min(buffer.len());
+            buffer[..size].copy_from_slice(&self.0[..size]);
+            self.0 = &self.0[size..];
+            Ok(size)
+        }
+    }
+
+    fn split(text: &str, piece: usize) -> io::Result<Vec<(String, Option<String>)>> {
+        let mut splitter = Splitter::new(Pieces(text.as_bytes(), piece));
+        let mut found = Vec::new();
+        while let Some(part) = splitter.piece()? {
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            match part {
+                Piece::Statement(statement) => found.push((text(statement), None)),
+                Piece::Copy(statement) => {
+                    let mut rows = Vec::new();
+                    while let Some(more) = splitter.rows()? {
+                        rows.extend(more.bytes);
+                    }
+                    found.push((text(statement), Some(text(rows))));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn statements_end_where_psql_ends_them() {
+        let statements = [
+            "SELECT ';', E'\\';', \"a;\"\"b\", $$;$$, $x$ $$;' $x$, $1;",
+            "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);",
+            "CREATE FUNCTION f() RETURNS int\n BEGIN ATOMIC\n SELECT CASE WHEN true THEN 1 END;\n SELECT 2;\nEND;",
+            "CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC SELECT 1; END;",
+            "CREATE TABLE \"begin\" (a text DEFAULT '\n-- Name: trap\n\\.\n');",
+            "COMMENT ON TABLE t IS 'it''s; /* no comment */ -- neither';",
+            "SELECT 1 /* a /* b; */ c; */ - 2 -- d;\n;",
+        ];
+        let text = format!(
+            "--\n-- Name: x; y\n--\n\n\\restrict abc\n\n{}\n\n-- PostgreSQL database dump complete\n\\unrestrict abc\n",
+            statements.join("\n\n--\n-- a; heading\n--\n")
+        );
+        for piece in [1, 2, 7, 100_000] {
+            let found = split(&text, piece).unwrap();
+            let found: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
+            assert_eq!(found, statements, "{piece}");
+        }
+    }
+
+    #[test]
+    fn rows_are_passed_on_as_they_are() {
+        let text = "COPY public.a (x) FROM stdin;\n1\n\\\\.\n2;\n-- Name\n\\.\n\n\nCOPY public.b  FROM stdin;\n\\.\nSELECT 1;\n\
+            COPY public.c (x) FROM stdin;\n\n\n\\.\n";
+        for piece in [1, 2, 3, 5, 100_000] {
+            let found = split(text, piece).unwrap();
+            let rows = [
+                Some("1\n\\\\.\n2;\n-- Name\n".to_owned()),
+                None,
+                None,
+                Some("\n\n".to_owned()),
+            ];
+            let found: Vec<_> = found
+                .into_iter()
+                .map(|(_, rows)| rows.filter(|rows| !rows.is_empty()))
+                .collect();
+            assert_eq!(found, rows, "{piece}");
+        }
+    }
+
+    #[test]
+    fn rows_longer_than_the_buffer_come_in_parts() {
+        let row = "x".repeat(3 * BUFFER_BYTES) + "\n";
+        let short = "y\n".repeat(BUFFER_BYTES);
+        let text = format!("COPY a FROM stdin;\n{short}{row}{short}\\.\n");
+        let mut splitter = Splitter::new(text.as_bytes());
+        splitter.piece().unwrap().unwrap();
+        let (mut bytes, mut parts) = (Vec::new(), 0);
+        while let Some(rows) = splitter.rows().unwrap() {
+            assert!(rows.bytes.len() <= BUFFER_BYTES);
+            assert!(!rows.whole || rows.bytes.ends_with(b"\n"));
+            parts += u32::from(!rows.whole);
+            bytes.extend(rows.bytes);
+        }
+        assert!(parts >= 2 && bytes == format!("{short}{row}{short}").into_bytes());
+        assert_eq!(splitter.piece().unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_cut_off_or_foreign_is_a_fault() {
+        for text in [
+            "SELECT 1",
+            "SELECT 'a",
+            "SELECT $a$ $b$;",
+            "COPY a FROM stdin;\n1\n",
+            "COPY a FROM stdin;\n1\n\\.",
+            "\\connect other\n",
+            "\\! id\n",
+        ] {
+            assert!(split(text, 3).is_err(), "{text}");
+        }
+    }
+}
