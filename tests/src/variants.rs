@@ -218,8 +218,7 @@ pub const SOURCES: &[(&str, Expected, &str)] = &[
         BEGIN IF i < (SELECT most FROM app.zz_limits) THEN RETURN true; END IF; RETURN false; END $$;
         CREATE TABLE app.limited (i integer CHECK (app.below(i))); INSERT INTO app.limited VALUES (1)"),
     ("generated_on_unqualified", Broken, "
-        CREATE FUNCTION app.unqualified(i integer) RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT double(i)';
-        CREATE OR REPLACE FUNCTION app.unqualified(i integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN double(i); END $$;
+        CREATE FUNCTION app.unqualified(i integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN double(i); END $$;
         SET search_path = app, public; ALTER TABLE app.posts ADD u integer GENERATED ALWAYS AS (app.unqualified(id)) STORED"),
     ("index_on_unqualified", Broken, "
         CREATE FUNCTION app.unqualified(i integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN double(i); END $$;

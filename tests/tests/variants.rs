@@ -131,9 +131,7 @@ impl Batch {
             }
         }
         for database in left.iter().map(String::as_str).chain(["beside", name]) {
-            let sql = format!("DROP DATABASE IF EXISTS {database:?} WITH (FORCE)");
-            // A subscription of the database keeps it; the server goes in the end.
-            let _ = self.server.try_psql("template1", &sql);
+            drop_database(&self.server, database);
         }
         (!wrong.is_empty()).then(|| {
             format!(
@@ -146,6 +144,19 @@ impl Batch {
             )
         })
     }
+}
+
+/// With its subscriptions, which hold it: no publisher is asked.
+fn drop_database(server: &PgServer, name: &str) {
+    if !server.databases().iter().any(|there| there == name) {
+        return;
+    }
+    let detach = "SELECT format('ALTER SUBSCRIPTION %1$I DISABLE; ALTER SUBSCRIPTION %1$I SET (slot_name = NONE); DROP SUBSCRIPTION %1$I', subname)
+        FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()";
+    for statements in server.psql(name, detach).lines() {
+        server.psql(name, statements);
+    }
+    server.psql("template1", &format!("DROP DATABASE {name:?} WITH (FORCE)"));
 }
 
 fn last(outcome: &Outcome) -> String {
