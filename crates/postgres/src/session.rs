@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// What every server knows and every role may set. Values as `current_setting` tells them.
-const EVERYWHERE: [(&str, &str); 21] = [
+const EVERYWHERE: [(&str, &str); 22] = [
     // Nothing but pg_catalog, which is searched first where it is not named.
     ("search_path", ""),
     ("role", "none"),
@@ -31,6 +31,8 @@ const EVERYWHERE: [(&str, &str); 21] = [
     ("xmlbinary", "base64"),
     ("xmloption", "content"),
     ("default_tablespace", ""),
+    // What was said to be done is still so after a crash of the server.
+    ("synchronous_commit", "on"),
     ("client_min_messages", "warning"),
 ];
 /// What only newer servers know: others end a connection that begins with them.
