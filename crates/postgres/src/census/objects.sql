@@ -169,7 +169,7 @@ object (kind, name, classid, objid, properties, settings, owner, acltype, acl, d
     FROM pg_opclass o JOIN schema s ON s.oid = o.opcnamespace JOIN pg_am m ON m.oid = o.opcmethod
   UNION ALL SELECT 'collation', format('%I.%I', s.nspname, c.collname), 'pg_collation'::regclass, c.oid, concat_ws(' ', c.collprovider, c.collisdeterministic),
       NULL, c.collowner, NULL, NULL,
-      (to_jsonb(c) - '{oid,collname,collnamespace,collowner,collversion}'::text[])::text
+      (to_jsonb(c) - '{oid,collname,collnamespace,collowner,collversion,collencoding}'::text[])::text
     FROM pg_collation c JOIN schema s ON s.oid = c.collnamespace
   UNION ALL SELECT 'text search configuration', format('%I.%I', s.nspname, c.cfgname), 'pg_ts_config'::regclass, c.oid,
       concat_ws(' ', (SELECT prsname FROM pg_ts_parser WHERE oid = c.cfgparser),

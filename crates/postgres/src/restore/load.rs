@@ -523,7 +523,7 @@ impl<'a> Loader<'a> {
         match done {
             Ok(None) => Ok(()),
             Ok(Some((table, rows))) => {
-                self.loaded.tables[table].rows = rows;
+                self.loaded.tables[table].rows += rows;
                 Ok(())
             }
             Err(fault) if self.waits(&fault.statement, &fault) => {

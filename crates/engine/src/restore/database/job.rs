@@ -271,9 +271,14 @@ impl Job<'_> {
             .await?
             .map_err(during("the dump could not be loaded"))?;
         self.stage(observer, "analyze");
-        until(cancel, analyze(fresh, self.jobs))
+        let without = until(cancel, analyze(fresh, self.jobs))
             .await?
             .map_err(during("ANALYZE failed"))?;
+        done.notes.extend(
+            without
+                .into_iter()
+                .map(|reason| format!("no statistics: {reason}")),
+        );
         if self.leaves_cron_out(cron_here) {
             held.later.clear();
         }

@@ -54,11 +54,22 @@ impl Loader<'_> {
                 return self.fault(fault);
             }
             self.stand_in(&table).await?;
+            if let Some(found) = &mut self.found {
+                found.tables.insert(table.name.clone());
+            }
             table.stand_in = true;
         }
         let guarded = found.guarded;
-        let at = self.loaded.tables.len();
-        self.loaded.tables.push(table.clone());
+        // Partitions that are loaded through their root come in a block each.
+        let known = self
+            .loaded
+            .tables
+            .iter()
+            .position(|other| other.name == table.name);
+        let at = known.unwrap_or_else(|| {
+            self.loaded.tables.push(table.clone());
+            self.loaded.tables.len() - 1
+        });
         match guarded {
             Some(guarded) => {
                 let copied = self.copy_guarded(&table, &guarded, feed).await?;
@@ -72,7 +83,7 @@ impl Loader<'_> {
     fn took(&mut self, table: usize, copied: Result<u64, LoadFault>) -> Result<(), RestoreError> {
         match copied {
             Ok(rows) => {
-                self.loaded.tables[table].rows = rows;
+                self.loaded.tables[table].rows += rows;
                 Ok(())
             }
             Err(fault) => self.fault(fault),
