@@ -169,14 +169,10 @@ impl Staged {
         Ok(())
     }
 
-    /// The statement that takes the rows.
-    pub fn copy(&self) -> String {
+    /// What takes the rows: a table and its columns.
+    pub fn target(&self) -> String {
         let columns: Vec<String> = self.columns.iter().map(|name| ident(name)).collect();
-        format!(
-            "COPY {}.rows ({}) FROM STDIN",
-            ident(&self.schema),
-            columns.join(", ")
-        )
+        format!("{}.rows ({})", ident(&self.schema), columns.join(", "))
     }
 
     /// Writes the rows as the table's owner, and clears the place.

@@ -247,7 +247,7 @@ impl Loader<'_> {
                 return Ok(Err(fault));
             }
         };
-        let statement = self.copy_statement(&staged.copy());
+        let statement = self.copy_statement(&staged.target());
         let (sender, receiver) = mpsc::channel(QUEUE);
         let server = self.main.clone();
         let copying =
