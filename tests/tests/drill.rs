@@ -533,3 +533,131 @@ fn a_view_that_only_looks_like_the_vaults_is_left_alone() {
     );
     assert!(!outcome.to_string().contains("sprung"), "{outcome}");
 }
+
+/// The id of the set that `latest` is.
+fn latest(stack: &Stack) -> String {
+    let shown = stack.backupd(["show", "--json"]).succeed();
+    shown.json()["set"].as_str().unwrap().to_owned()
+}
+
+/// The next set's id is another only when the clock shows another second.
+fn run_supabase(stack: &Stack) -> String {
+    let before = stack.sets().len();
+    let run = stack.backupd(["run"]).env("BACKUP_SOURCES", "supabase");
+    run.succeed();
+    assert_eq!(stack.sets().len(), before + 1);
+    let set = stack.sets().pop().unwrap();
+    set.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// `verify` is not the only one who writes down what it found.
+#[test]
+fn a_set_that_a_drill_reads_as_damaged_is_not_the_latest() {
+    let stack = Stack::new();
+    let (older, newer) = (run_supabase(&stack), run_supabase(&stack));
+    assert_eq!(latest(&stack), newer);
+    let dump = stack.backups.join(&newer).join("supabase_db.sql.gz");
+    let whole = fs::read(&dump).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&dump, damaged).unwrap();
+    assert_eq!(latest(&stack), newer);
+    let outcome = stack.backupd(["verify", "--drill", "--json", &newer]).run();
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(
+        outcome.json()["read_back"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("supabase_db.sql.gz: "),
+        "{outcome}"
+    );
+    assert_eq!(latest(&stack), older);
+    // Read back whole, it is good again.
+    fs::write(&dump, whole).unwrap();
+    stack.backupd(["verify", &newer]).succeed();
+    assert_eq!(latest(&stack), newer);
+}
+
+/// What retention removes meanwhile is no set that failed.
+#[test]
+fn a_set_that_is_removed_meanwhile_has_not_failed() {
+    let stack = drilled();
+    let scratch = stack.backups.join(".backupd/scratch/data/postmaster.pid");
+    let mut running = stack.backupd(["verify", "--drill"]).spawn();
+    running.wait_until("the scratch server", |_| scratch.exists());
+    fs::remove_dir_all(stack.only_set()).unwrap();
+    let outcome = running.wait();
+    assert!(
+        outcome
+            .to_string()
+            .contains("was removed while it was drilled"),
+        "{outcome}"
+    );
+    let history = fs::read_to_string(stack.backups.join(".backupd/history.jsonl")).unwrap();
+    assert!(!history.contains("\"event\":\"drilled\""), "{history}");
+    let reports = stack.backups.join(".backupd/drills");
+    assert!(!reports.exists() || names(&reports).is_empty());
+    assert_swept(&stack);
+}
+
+/// Begins a drill on a named server and waits until its database is there.
+fn begun_on(stack: &Stack, named: &PgServer) -> tests::backupd::Running {
+    let mut running = stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", named.url("postgres"))
+        .spawn();
+    running.wait_until("the drill's database", |_| named.databases().len() > 1);
+    running
+}
+
+#[test]
+fn two_backup_directories_share_a_scratch_server() {
+    let stack = Stack::new();
+    run_supabase(&stack);
+    let other = stack.server.root().join("others");
+    fs::create_dir(&other).unwrap();
+    let of_other = |arguments: &[&str]| {
+        stack
+            .backupd(arguments)
+            .env("BACKUP_DIR", &other)
+            .env("BACKUP_SOURCES", "supabase")
+    };
+    of_other(&["run"]).succeed();
+    let named = PgServer::bare();
+    let running = begun_on(&stack, &named);
+    running.signal(Signal::STOP);
+    let databases = named.databases();
+    of_other(&["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", named.url("postgres"))
+        .succeed();
+    assert_eq!(named.databases(), databases);
+    running.signal(Signal::CONT);
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(0), "{outcome}");
+    assert_eq!(named.databases(), ["postgres"]);
+}
+
+#[test]
+fn a_drill_that_is_ended_leaves_no_database_on_a_named_server() {
+    let stack = Stack::new();
+    run_supabase(&stack);
+    let named = PgServer::bare();
+    let roles = named.told_roles();
+    let running = begun_on(&stack, &named);
+    running.signal(Signal::TERM);
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(143), "{outcome}");
+    assert_eq!(named.databases(), ["postgres"], "{outcome}");
+    // One that was killed leaves its own to the next.
+    let running = begun_on(&stack, &named);
+    running.signal(Signal::KILL);
+    drop(running);
+    assert!(named.databases().len() > 1);
+    stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", named.url("postgres"))
+        .succeed();
+    assert_eq!(named.databases(), ["postgres"]);
+    assert_eq!(named.told_roles(), roles);
+}

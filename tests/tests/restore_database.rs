@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use tests::backupd::{Backupd, Outcome};
-use tests::server::PgServer;
+use tests::server::{ADMIN, PgServer};
 use tests::set;
 use tests::stack::Stack;
 
@@ -572,4 +572,96 @@ fn replication_slots_are_told_and_go_with_the_old_database() {
             .psql("postgres", "SELECT count(*) FROM pg_replication_slots"),
         "0"
     );
+}
+
+/// Of a publisher that is not there.
+const SUBSCRIPTION: &str =
+    "CREATE SUBSCRIPTION of_elsewhere CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p
+     WITH (connect = false, enabled = false, create_slot = false, slot_name = 'elsewhere')";
+
+/// Nothing of a restore needs the publisher, and nothing of it touches the publisher's slot; a subscription is in no one's way.
+#[test]
+fn a_subscription_is_in_the_way_of_nothing() {
+    let stack = Stack::new();
+    stack.server.psql("postgres", SUBSCRIPTION);
+    let before = stack.server.told("postgres");
+    let slot = |database: &str| {
+        stack.server.psql(
+            database,
+            "SELECT s.subslotname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()",
+        )
+    };
+    stack
+        .backupd(["run"])
+        .env("BACKUP_SOURCES", "supabase")
+        .succeed();
+
+    // One that fails when the new database has its subscription already.
+    let dump = stack.only_set().join("supabase_db.sql.gz");
+    let whole = String::from_utf8(set::unzipped(&dump)).unwrap();
+    let begin = whole.find("\nCREATE SUBSCRIPTION of_elsewhere").unwrap();
+    let end = begin + whole[begin..].find(";\n").unwrap() + 1;
+    let twice = [&whole[..end], &whole[begin..]].concat();
+    set::replace(&dump, twice);
+    let failed = restore(&stack, "supabase", &[]);
+    assert_eq!(failed.code, Some(1), "{failed}");
+    assert!(
+        failed.stderr.contains("\"of_elsewhere\" already exists"),
+        "{failed}"
+    );
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+    differs("supabase", &before, &stack.server.told("postgres"));
+    set::replace(&dump, &whole);
+
+    // What one leaves that was killed there.
+    let left = "postgres_restoring_20260101T000000Z";
+    let sql = format!("CREATE DATABASE {left:?} TEMPLATE template0");
+    stack.server.psql("template1", &sql);
+    stack.server.psql(left, SUBSCRIPTION);
+    let undone = stack
+        .backupd(["restore", "--undo", "--only", "supabase"])
+        .run();
+    assert_done(&undone);
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+
+    assert_done(&restore(&stack, "supabase", &[]));
+    differs("supabase", &before, &stack.server.told("postgres"));
+    let kept = stack.server.databases().len();
+    assert_done(&restore(&stack, "supabase", &["--drop-old"]));
+    assert_eq!(stack.server.databases().len(), kept);
+    assert_eq!(slot("postgres"), "elsewhere");
+    differs("supabase", &before, &stack.server.told("postgres"));
+}
+
+/// The disaster recovery page's step: the new stack's passwords are others, that of the very role which restores among them.
+#[test]
+fn roles_get_their_passwords_back_the_restoring_ones_own_too() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let fresh = PgServer::bare();
+    fresh.psql(
+        "postgres",
+        "CREATE ROLE authenticator LOGIN PASSWORD 'of the new stack'; CREATE ROLE keycloak LOGIN PASSWORD 'of the new stack';
+         ALTER ROLE supabase_admin PASSWORD 'of the new stack'",
+    );
+    let url = fresh.url_as(ADMIN, "of the new stack", "postgres");
+    let outcome = Backupd::new(["restore", "--yes", "--roles", "--only", "supabase,keycloak"])
+        .envs(env_of(&stack, &fresh))
+        .env("DATABASE_URL", url)
+        .env("KC_DB_PASSWORD", "of the new stack")
+        .run();
+    assert_done(&outcome);
+    assert!(
+        !outcome.to_string().contains("as it was before"),
+        "{outcome}"
+    );
+    // By the password of the source, which is the server's now.
+    differs("roles", &stack.server.told_roles(), &fresh.told_roles());
+    for database in ["postgres", "keycloak"] {
+        differs(
+            database,
+            &stack.server.told(database),
+            &fresh.told(database),
+        );
+    }
 }

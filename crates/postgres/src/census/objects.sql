@@ -227,7 +227,7 @@ UNION ALL SELECT 'role', r.rolname, NULL,
 UNION ALL SELECT 'membership', format('%I in %I', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid)), NULL, bool_or(m.admin_option)::text, NULL, NULL, NULL,
     NULLIF(concat_ws(' ', bool_or((to_jsonb(m) ->> 'inherit_option')::boolean), bool_or((to_jsonb(m) ->> 'set_option')::boolean)), ''), NULL
   FROM pg_auth_members m WHERE pg_get_userbyid(m.member) NOT LIKE 'pg\_%' GROUP BY m.member, m.roleid
-UNION ALL SELECT 'database', 'itself', NULL, pg_encoding_to_char(b.encoding),
+UNION ALL SELECT 'database', 'itself', NULL, concat_ws(' ', pg_encoding_to_char(b.encoding), b.datconnlimit, b.datistemplate),
     (SELECT string_agg(format('%s %s', CASE d.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(d.setrole) END, s), E'\n'
        ORDER BY format('%s %s', CASE d.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(d.setrole) END, s) COLLATE "C")
      FROM pg_db_role_setting d, unnest(d.setconfig) s

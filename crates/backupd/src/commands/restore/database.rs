@@ -35,6 +35,9 @@ pub async fn execute(
     for target in &mut targets {
         name_ourselves(asked, target);
     }
+    if asked.roles {
+        passwords_last(&mut targets, entry.manifest.as_ref().ok());
+    }
     let search = environment.tool_search();
     let found = Tools::find(search.bindir.as_deref(), &search.path, &signals.token).await;
     if signals.token.is_cancelled() {
@@ -44,7 +47,15 @@ pub async fn execute(
     let tools = found.map_err(|error| Refusal::Unusable(error.to_string()))?;
     let requests: Vec<DatabaseRequest> = targets
         .iter()
-        .map(|target| request(asked, entry, target, &tools))
+        .enumerate()
+        .map(|(at, target)| {
+            let mut request = request(asked, entry, target, &tools);
+            // Whatever came behind it on its server could not connect any more.
+            let later = &mut targets[at + 1..].iter();
+            request.roles &=
+                !later.any(|later| later.source.dsn.is_same_server(&target.source.dsn));
+            request
+        })
         .collect();
     let mut plans = Vec::new();
     for request in &requests {
@@ -132,6 +143,16 @@ fn name_ourselves(asked: &Restore, target: &mut RestoreTarget) {
     for dsn in &mut target.dsns {
         dsn.application.clone_from(&application);
     }
+}
+
+/// With `--roles` the last database of each server brings the passwords: one whose roles file holds them.
+fn passwords_last(targets: &mut [RestoreTarget], manifest: Option<&Manifest>) {
+    let artifacts = manifest.map_or(&[][..], |manifest| &manifest.artifacts);
+    targets.sort_by_key(|target| {
+        artifacts.iter().any(|artifact| {
+            artifact.label == target.source.label && artifact.passwords_included == Some(true)
+        })
+    });
 }
 
 fn request<'a>(
