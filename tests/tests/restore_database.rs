@@ -665,3 +665,35 @@ fn roles_get_their_passwords_back_the_restoring_ones_own_too() {
         );
     }
 }
+
+/// A template cannot be dropped as it is, and a limit of no connections holds for all but superusers.
+#[test]
+fn a_template_that_takes_no_connections_is_drilled_and_restored() {
+    let stack = Stack::new();
+    stack.server.psql(
+        "template1",
+        "ALTER DATABASE postgres WITH IS_TEMPLATE true CONNECTION LIMIT 0",
+    );
+    let before = stack.server.told("postgres");
+    let databases = || {
+        stack.server.psql(
+            "template1",
+            "SELECT datname, datistemplate, datconnlimit FROM pg_database ORDER BY 1",
+        )
+    };
+    let there = databases();
+    assert!(there.contains("postgres|t|0"), "{there}");
+    stack
+        .backupd(["run"])
+        .env("BACKUP_SOURCES", "supabase")
+        .succeed();
+    let drilled = stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", stack.server.url("postgres"))
+        .succeed();
+    assert!(drilled.stdout.contains("is PROVEN: "), "{drilled}");
+    assert_eq!(databases(), there);
+    assert_done(&restore(&stack, "supabase", &["--drop-old"]));
+    assert_eq!(databases(), there);
+    differs("supabase", &before, &stack.server.told("postgres"));
+}

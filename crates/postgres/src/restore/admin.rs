@@ -246,6 +246,7 @@ impl Admin {
         loop {
             let dropped = async {
                 self.detach_subscriptions(name).await?;
+                self.unmark_template(name).await?;
                 self.server.execute(&drop_statement(name)).await
             };
             match dropped.await {
@@ -255,6 +256,19 @@ impl Admin {
                 done => return done,
             }
         }
+    }
+
+    /// A template cannot be dropped.
+    async fn unmark_template(&self, name: &str) -> Result<(), ServerError> {
+        let is_template = format!(
+            "SELECT datname FROM pg_catalog.pg_database WHERE datistemplate AND datname = {}",
+            literal(name)
+        );
+        if self.server.names(&is_template).await?.is_empty() {
+            return Ok(());
+        }
+        let unmark = format!("ALTER DATABASE {} IS_TEMPLATE false", ident(name));
+        self.server.execute(&unmark).await
     }
 
     /// Subscriptions of a database.
