@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
+need python3
 docker info >/dev/null 2>&1 || { echo "please install and start Docker first: no Docker Engine answers" >&2; exit 1; }
 bash docker/base-images.sh trixie bookworm
 docker image inspect backupd:local >/dev/null 2>&1 || bash docker/build.sh
@@ -32,14 +33,22 @@ server() {
     fail "the stand-in database of version $2 was not built"
   docker run -d --label "$network" --network "$network" --name "$network-$1" --network-alias "$1" -e "LOAD=$4" \
     -e "POSTGRES_PASSWORD=$password" -e KC_PASSWORD=x "backupd-db:$2" \
-    -c shared_preload_libraries=pg_cron -c cron.database_name=postgres >/dev/null
+    -c shared_preload_libraries=pg_cron -c cron.database_name=postgres -c cron.use_background_workers=on >/dev/null
   until [ "$(docker inspect -f '{{.State.Health.Status}}' "$network-$1")" = healthy ]; do
     [ "$(docker inspect -f '{{.State.Running}}' "$network-$1")" = true ] || { docker logs "$network-$1"; fail "server $1 ended"; }
     sleep 0.5
   done
 }
-# sql SERVER STATEMENTS
-sql() { docker exec -e "PGPASSWORD=$password" "$network-$1" psql -h 127.0.0.1 -XqAt -v ON_ERROR_STOP=1 -c "$2"; }
+# sql SERVER STATEMENTS [DATABASE]
+sql() { docker exec -e "PGPASSWORD=$password" "$network-$1" psql -h 127.0.0.1 -XqAt -v ON_ERROR_STOP=1 -c "$2" "${3:-postgres}"; }
+# within SECONDS SERVER CONDITION: waits for it.
+within() {
+  local until=$((SECONDS + $1))
+  until [ "$(sql "$2" "SELECT $3")" = t ]; do
+    [ "$SECONDS" -lt "$until" ] || fail "$2: not within $1 s: $3"
+    sleep 0.2
+  done
+}
 # told SERVER: all of its database, by the same pg_dump, without what differs between two dumps and two servers.
 told() {
   docker run --rm --label "$network" --network "$network" --entrypoint pg_dump -e "PGPASSWORD=$password" backupd:local \
@@ -80,5 +89,31 @@ for format in plain custom; do
     sleep 1
   done
 done
+
+# Its own history is long enough that a job which was active at once would run in the middle of it; each run tells what it found.
+say "pg_cron $(sql newest "SELECT extversion FROM pg_extension WHERE extname = 'pg_cron'"), a job each second and one each minute: into itself"
+sql newest "INSERT INTO cron.job_run_details (jobid, runid, command, status, start_time, end_time)
+    SELECT 1, nextval('cron.runid_seq'), 'VACUUM', 'succeeded', now(), now() FROM generate_series(1, 300000);
+  CREATE TABLE public.ticks (at timestamptz, runs bigint, posts bigint);
+  CREATE VIEW public.tick AS SELECT clock_timestamp(), (SELECT count(*) FROM cron.job_run_details) runs, (SELECT count(*) FROM public.posts) posts;
+  SELECT cron.schedule('minutely', '* * * * *', 'SELECT 1'),
+    cron.schedule('secondly', '1 second', 'INSERT INTO public.ticks SELECT * FROM public.tick')" >/dev/null
+within 10 newest "count(*) >= 2 FROM public.ticks"
+posts=$(sql newest 'SELECT count(*) FROM public.posts') jobs=$(sql newest 'SELECT j FROM cron.job j ORDER BY jobid')
+backupd newest run | tail -n 1
+runs=$(backupd newest show --json | python3 -c 'import json,sys
+print(*[t["rows"] for a in json.load(sys.stdin)["artifacts"] for t in a.get("tables") or [] if t["table"] == "cron.job_run_details"])')
+began=$(sql newest 'SELECT clock_timestamp()')
+backupd newest restore --yes --jobs 2
+within 10 newest "count(*) > 0 FROM public.ticks WHERE at > '$began'"
+early=$(sql newest "SELECT count(*) FROM public.ticks WHERE at > '$began' AND (runs < $runs OR posts < $posts)")
+[ "$early" = 0 ] || fail "a job ran $early times on what was not all there"
+[ "$(sql newest 'SELECT j FROM cron.job j ORDER BY jobid')" = "$jobs" ] || fail "pg_cron's jobs are others: $(sql newest 'SELECT j FROM cron.job j')"
+history="SELECT d FROM cron.job_run_details d WHERE start_time <= '$began'"
+sql newest "$history" | LC_ALL=C sort >"/tmp/$network.runs"
+[ "$(wc -l <"/tmp/$network.runs")" = "$runs" ] || fail "$(wc -l <"/tmp/$network.runs") runs of pg_cron's are back, not $runs"
+sql newest "$history" "$(sql newest "SELECT datname FROM pg_database WHERE datname LIKE 'postgres_before_%'")" | LC_ALL=C sort >"/tmp/$network.all"
+LC_ALL=C comm -23 "/tmp/$network.runs" "/tmp/$network.all" >"/tmp/$network.diff"
+[ ! -s "/tmp/$network.diff" ] || { head "/tmp/$network.diff"; fail "runs of pg_cron's came back as they never were"; }
 rm -f "/tmp/$network".*
 say "all versions hold"

@@ -276,36 +276,52 @@ async fn perform(
     let prefix = prefix(request.backup_dir).map_err(io)?;
     if let Some(url) = request.url {
         report.server = url.to_string();
-        let dsn = |_: &str| Ok(url.clone());
-        return databases(request, manifest, &dsn, report, &prefix, observer, cancel).await;
+        for artifact in databases(manifest) {
+            let drill = drill_of(request, manifest, artifact, url.clone(), &prefix)?;
+            keep_found(report, drill.perform(observer, cancel).await?);
+        }
+        return Ok(());
     }
     check_room(request.backup_dir, manifest)?;
+    // Each has a server of its own, as roles of one name are others on the server of another database.
+    for artifact in databases(manifest) {
+        let scratch = start(request, &dir, observer, cancel).await?;
+        report.server = format!(
+            "a private PostgreSQL {}, {}",
+            request.tools.version.text, scratch.fence
+        );
+        let dsn = scratch
+            .dsn(&name_in_source(artifact))
+            .map_err(|error| DrillError::Scratch(error.into()))?;
+        let done = match drill_of(request, manifest, artifact, dsn, &prefix) {
+            Ok(drill) => drill.perform(observer, cancel).await,
+            Err(error) => Err(error),
+        };
+        scratch.stop().await.map_err(io)?;
+        keep_found(report, done?);
+    }
+    Ok(())
+}
+
+/// A private server.
+async fn start(
+    request: &DrillRequest<'_>,
+    dir: &Path,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<Scratch, DrillError> {
     observer.on(&Event::StepStarted {
         step: "drill server".to_owned(),
     });
     let tools = request.tools;
     let major = tools.version.major;
-    let started = Scratch::start(&tools.bindir, major, &dir, request.fencing, cancel).await;
-    let scratch = match started {
-        Ok(scratch) => scratch,
-        Err(error) => {
+    Scratch::start(&tools.bindir, major, dir, request.fencing, cancel)
+        .await
+        .map_err(|error| {
             // The error on its way says more; what remains is removed by the next drill.
-            let _ = scratch::sweep(&dir);
-            return Err(error.into());
-        }
-    };
-    report.server = format!(
-        "a private PostgreSQL {}, {}",
-        tools.version.text, scratch.fence
-    );
-    let dsn = |name: &str| {
-        scratch
-            .dsn(name)
-            .map_err(|error| DrillError::Scratch(error.into()))
-    };
-    let done = databases(request, manifest, &dsn, report, &prefix, observer, cancel).await;
-    scratch.stop().await.map_err(io)?;
-    done
+            let _ = scratch::sweep(dir);
+            error.into()
+        })
 }
 
 /// Reads the set back: what is damaged is said, and the rest is restored all the same.
@@ -341,45 +357,41 @@ async fn read_back(
         .collect())
 }
 
-/// Restores and compares every database of the set.
-async fn databases(
-    request: &DrillRequest<'_>,
-    manifest: &Manifest,
-    dsn: &(dyn Fn(&str) -> Result<Dsn, DrillError> + Sync),
-    report: &mut DrillReport,
-    prefix: &str,
-    observer: &dyn Observer,
-    cancel: &CancellationToken,
-) -> Result<(), DrillError> {
-    for artifact in manifest
+fn databases(manifest: &Manifest) -> impl Iterator<Item = &Artifact> {
+    let artifacts = manifest.artifacts.iter();
+    artifacts.filter(|artifact| artifact.kind == Kind::Database)
+}
+
+/// The drill of one database, on a server.
+fn drill_of<'a>(
+    request: &'a DrillRequest<'a>,
+    manifest: &'a Manifest,
+    artifact: &'a Artifact,
+    dsn: Dsn,
+    prefix: &'a str,
+) -> Result<database::Drill<'a>, DrillError> {
+    let roles = manifest
         .artifacts
         .iter()
-        .filter(|artifact| artifact.kind == Kind::Database)
-    {
-        let roles = manifest
-            .artifacts
-            .iter()
-            .find(|roles| roles.kind == Kind::Roles && roles.label == artifact.label);
-        let Some(roles) = roles else {
-            return Err(DrillError::Unusable {
-                set: manifest.set.to_string(),
-                reason: format!("it has no roles of {}", artifact.label),
-            });
-        };
-        let drill = database::Drill {
-            request,
-            manifest,
-            artifact,
-            roles,
-            dsn: dsn(&name_in_source(artifact))?,
-            prefix,
-            lacks_roles: false,
-        };
-        let found = drill.perform(observer, cancel).await?;
-        report.databases.push(found.database);
-        report.storage = report.storage.take().or(found.storage);
-    }
-    Ok(())
+        .find(|roles| roles.kind == Kind::Roles && roles.label == artifact.label)
+        .ok_or_else(|| DrillError::Unusable {
+            set: manifest.set.to_string(),
+            reason: format!("it has no roles of {}", artifact.label),
+        })?;
+    Ok(database::Drill {
+        request,
+        manifest,
+        artifact,
+        roles,
+        dsn,
+        prefix,
+        lacks_roles: false,
+    })
+}
+
+fn keep_found(report: &mut DrillReport, found: database::Found) {
+    report.databases.push(found.database);
+    report.storage = report.storage.take().or(found.storage);
 }
 
 fn name_in_source(artifact: &Artifact) -> String {
@@ -391,11 +403,7 @@ fn name_in_source(artifact: &Artifact) -> String {
 
 /// The scratch server shares its disk with the sets: what it may need must be there before it begins.
 fn check_room(backup_dir: &Path, manifest: &Manifest) -> Result<(), DrillError> {
-    let databases = manifest
-        .artifacts
-        .iter()
-        .filter(|artifact| artifact.kind == Kind::Database);
-    let bytes: u64 = databases
+    let bytes: u64 = databases(manifest)
         .map(|artifact| {
             artifact
                 .source
