@@ -133,19 +133,10 @@ pub struct Plants {
 impl Plants {
     /// Sets them in a database of a server.
     pub fn set(server: &PgServer, database: &str) -> Self {
-        Self::plant(server, database, "on")
-    }
-
-    /// As [`Self::set`], without those that run when a superuser loads rows and makes indexes, which no restore can do without.
-    pub fn set_but_for_loads(server: &PgServer, database: &str) -> Self {
-        Self::plant(server, database, "off")
-    }
-
-    fn plant(server: &PgServer, database: &str, loaded: &str) -> Self {
         let fruit = server.root().join("fruit");
         fs::create_dir(&fruit).unwrap();
         give_to_server(&fruit);
-        let variables = [("fruit", fruit.to_str().unwrap()), ("loaded", loaded)];
+        let variables = [("fruit", fruit.to_str().unwrap())];
         server.psql_file(database, &fixture("plants.sql"), &variables);
         Self { fruit }
     }

@@ -274,7 +274,7 @@ fn plants_change_no_role_of_a_named_server() {
 #[test]
 fn plants_bear_nothing_in_a_restore() {
     let stack = Stack::new();
-    let plants = Plants::set_but_for_loads(&stack.server, "postgres");
+    let plants = Plants::set(&stack.server, "postgres");
     let before = stack.server.told("postgres");
     stack.backupd(["run"]).succeed();
     for more in [

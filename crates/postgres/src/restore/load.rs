@@ -5,6 +5,7 @@
 //! that can only be created later (pg_cron, under the database's real name) is put off until then. Rows of a table are spread over the
 //! connections; indexes and keys are built by several at once. User triggers do not fire: a dump creates them behind its rows.
 
+mod confined;
 mod feed;
 mod guarded;
 mod rows;
@@ -92,6 +93,8 @@ pub struct Held {
     pub replication: Vec<String>,
     /// Event triggers, what is said about them, and their owners.
     pub event_triggers: Vec<String>,
+    /// What makes routines run as whoever calls them again: while a superuser asks, they run as their owners.
+    pub releases: Vec<String>,
     /// What waits for the extension that comes later, in the dump's order.
     pub later: Vec<Deferred>,
 }
@@ -217,7 +220,7 @@ pub async fn load_deferred(
                 triggers.push(statement);
             }
             Deferred::Statement(statement) => {
-                loader.alone(&statement).await?;
+                loader.plain(&statement).await?;
             }
             Deferred::Rows(_) if rows_done => {}
             Deferred::Rows(_) => {
@@ -360,7 +363,7 @@ impl<'a> Loader<'a> {
                 let tables = tables.into_iter().flatten().cloned().collect();
                 self.spawn(Class::ForeignKeys, tables, statement).await
             }
-            _ => self.alone(&statement).await,
+            _ => self.plain(&statement).await,
         }
     }
 

@@ -279,6 +279,10 @@ impl Job<'_> {
                 .into_iter()
                 .map(|reason| format!("no statistics: {reason}")),
         );
+        let releasing = run_held(&server, &held.releases, self.on_error);
+        let faults = until(cancel, releasing).await?;
+        done.faults
+            .extend(faults.map_err(during("the dump could not be loaded"))?);
         if self.leaves_cron_out(cron_here) {
             held.later.clear();
         }
@@ -424,6 +428,9 @@ impl Job<'_> {
             done.tables.extend(loaded.tables);
             self.differ(done, all)?;
             activate = active;
+            let server = patient(&dsn).await?;
+            let faults = run_held(&server, &loaded.held.releases, self.on_error).await;
+            done.faults.extend(faults.map_err(&failed)?);
             triggers = loaded.held.later;
         }
         let server = patient(&dsn).await?;
