@@ -133,10 +133,14 @@ pub struct Plants {
 impl Plants {
     /// Sets them in a database of a server.
     pub fn set(server: &PgServer, database: &str) -> Self {
+        Self::plant(server, database, "on")
+    }
+
+    fn plant(server: &PgServer, database: &str, loaded: &str) -> Self {
         let fruit = server.root().join("fruit");
         fs::create_dir(&fruit).unwrap();
         give_to_server(&fruit);
-        let variables = [("fruit", fruit.to_str().unwrap())];
+        let variables = [("fruit", fruit.to_str().unwrap()), ("loaded", loaded)];
         server.psql_file(database, &fixture("plants.sql"), &variables);
         Self { fruit }
     }

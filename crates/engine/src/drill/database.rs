@@ -16,6 +16,7 @@ use postgres::restore::admin::Admin;
 use postgres::restore::compare::count;
 use postgres::restore::load::{LoadFault, LoadedTable, OnError};
 use postgres::server::{Server, ServerError, ident};
+use postgres::sql::QualifiedName;
 use stream::artifact::Meter;
 use stream::read::ArtifactReader;
 use stream::tar::{Listed, walk};
@@ -134,7 +135,7 @@ impl Drill<'_> {
             return Err(DrillError::Interrupted);
         }
         let excuses = Excuses {
-            absent: !absent.is_empty(),
+            absent: self.names_of_absent(&absent),
             lacks_roles: self.lacks_roles,
             no_network: own,
         };
@@ -180,7 +181,7 @@ impl Drill<'_> {
         let comparing = async {
             self.compare_content(&server, &done.tables, found).await?;
             self.ask(&server, found).await?;
-            remove_stand_ins(&server, &done.tables).await?;
+            self.remove_stand_ins(&server, &done.tables).await?;
             self.compare_census(&server, absent, done.server_major, found)
                 .await
         };
@@ -208,6 +209,27 @@ impl Drill<'_> {
             absent.insert(cron);
         }
         Ok(absent)
+    }
+
+    /// Extensions that are absent, what needs them by the census, and the schemas of their tables.
+    fn names_of_absent(&self, absent: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut names = absent.clone();
+        let Some(census) = &self.artifact.census else {
+            return names;
+        };
+        let needing = census
+            .needs
+            .iter()
+            .filter(|(extension, _)| absent.contains(*extension));
+        for object in needing.flat_map(|(_, objects)| objects) {
+            let of_extension = object.strip_prefix("table of an extension ");
+            let schema = of_extension.and_then(QualifiedName::read);
+            names.extend(schema.map(|name| format!("{}.", name.schema)));
+            let name = object.rsplit(' ').next().unwrap_or(object);
+            names.insert(name.split('(').next().unwrap_or(name).to_owned());
+        }
+        names.retain(|name| !name.is_empty());
+        names
     }
 
     /// Every row of every table, and every large object, by digest.
@@ -257,6 +279,33 @@ impl Drill<'_> {
                 found
                     .differences
                     .push("large objects came back with other content".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tables that stood in for those of absent extensions go, with what was made for them: in the census they would look like the
+    /// users'.
+    async fn remove_stand_ins(
+        &self,
+        server: &Server,
+        tables: &[LoadedTable],
+    ) -> Result<(), ServerError> {
+        let schemas = self.artifact.census.as_ref();
+        let schemas = schemas.and_then(|census| census.kinds.get("schema"));
+        for table in tables.iter().filter(|table| table.stand_in) {
+            server
+                .execute(&format!("DROP TABLE {} CASCADE", table.name))
+                .await?;
+            let of_users = schemas.is_some_and(|known| {
+                known.names.contains(&table.name.schema)
+                    || known.names.contains(&ident(&table.name.schema))
+            });
+            if !of_users {
+                // Others may lie in it: then it stays until the last of them goes.
+                let _ = server
+                    .execute(&format!("DROP SCHEMA {}", ident(&table.name.schema)))
+                    .await;
             }
         }
         Ok(())
@@ -451,24 +500,10 @@ impl Drill<'_> {
     }
 }
 
-/// Tables that stood in for those of absent extensions go, with what was made for them: in the census they would look like the users'.
-async fn remove_stand_ins(server: &Server, tables: &[LoadedTable]) -> Result<(), ServerError> {
-    for table in tables.iter().filter(|table| table.stand_in) {
-        server
-            .execute(&format!("DROP TABLE {} CASCADE", table.name))
-            .await?;
-        // Others may lie in it, or the source have it: then it stays.
-        let _ = server
-            .execute(&format!("DROP SCHEMA {}", ident(&table.name.schema)))
-            .await;
-    }
-    Ok(())
-}
-
 /// What a fault of the scratch server, and not of the set, looks like.
 struct Excuses {
-    /// Extensions are absent there.
-    absent: bool,
+    /// Names of extensions that are absent there, and of what needs them.
+    absent: BTreeSet<String>,
     /// It is somebody's server, and lacks roles.
     lacks_roles: bool,
     /// It reaches nobody.
@@ -501,7 +536,10 @@ impl Excuses {
         let code = fault.code.as_deref()?;
         // Class 08: no connection; HV: foreign data (PostgreSQL manual, appendix A).
         let foreign = code.starts_with("08") || code.starts_with("HV");
-        if self.absent && fault.is_of_missing_thing() {
+        let of_absent = |name: &String| {
+            fault.statement.contains(name.as_str()) || fault.reason.contains(name.as_str())
+        };
+        if fault.is_of_missing_thing() && self.absent.iter().any(of_absent) {
             Some("needs an extension that the scratch server lacks")
         } else if self.lacks_roles && code == "42704" {
             Some("needs a role that the scratch server lacks")

@@ -25,7 +25,10 @@ need (extname, classid, objid) AS (
 needed AS (
   SELECT classid, objid, string_agg(DISTINCT extname, ',') AS extensions FROM need GROUP BY classid, objid),
 schema AS (
-  SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'),
+  -- What an extension gave on a schema while it was created is in no dump: creating it once more gives it.
+  SELECT oid, nspname, nspowner, CASE WHEN NOT EXISTS (SELECT FROM pg_init_privs i
+      WHERE i.classoid = 'pg_namespace'::regclass AND i.objoid = pg_namespace.oid AND i.privtype = 'e') THEN nspacl END AS nspacl
+    FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'),
 rel AS (
   SELECT c.*, format('%I.%I', s.nspname, c.relname) AS name, kind.name AS kind
   FROM pg_class c JOIN schema s ON s.oid = c.relnamespace

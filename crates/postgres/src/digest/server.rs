@@ -50,6 +50,7 @@ pub async fn prepare(server: &Server) -> Result<(), ServerError> {
     server
         .execute(
             "SET row_security = off; SET synchronize_seqscans = off;
+             SET constraint_exclusion = off;
              SELECT pg_catalog.set_config('client_encoding', pg_catalog.current_setting('server_encoding'), false)",
         )
         .await

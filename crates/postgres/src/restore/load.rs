@@ -5,9 +5,8 @@
 //! that can only be created later (pg_cron, under the database's real name) is put off until then. Rows of a table are spread over the
 //! connections; indexes and keys are built by several at once. User triggers do not fire: a dump creates them behind its rows.
 
-mod confined;
+mod confine;
 mod feed;
-mod guarded;
 mod rows;
 mod session;
 
@@ -93,10 +92,10 @@ pub struct Held {
     pub replication: Vec<String>,
     /// Event triggers, what is said about them, and their owners.
     pub event_triggers: Vec<String>,
-    /// What makes routines run as whoever calls them again: while a superuser asks, they run as their owners.
-    pub releases: Vec<String>,
     /// What waits for the extension that comes later, in the dump's order.
     pub later: Vec<Deferred>,
+    /// Gives functions of ordinary roles back how they run; before anything else of this.
+    pub unconfine: Vec<String>,
 }
 
 impl Held {
@@ -143,6 +142,9 @@ pub struct Loaded {
     pub held: Held,
     /// Statements that failed and were gone over.
     pub faults: Vec<LoadFault>,
+    /// Privileges on what no dump holds, in the server's words: members of an extension that an event trigger made while the extension
+    /// was created.
+    pub left_out: Vec<String>,
 }
 
 /// What a COPY statement of a dump fills, by name.
@@ -180,7 +182,8 @@ pub async fn load(
                 Fed::Rows(_) | Fed::EndOfRows => {}
             }
         }
-        loader.drain().await
+        loader.drain().await?;
+        loader.close_schemas().await
     };
     tokio::select! {
         done = loading => done?,
@@ -220,7 +223,7 @@ pub async fn load_deferred(
                 triggers.push(statement);
             }
             Deferred::Statement(statement) => {
-                loader.plain(&statement).await?;
+                loader.alone(&statement).await?;
             }
             Deferred::Rows(_) if rows_done => {}
             Deferred::Rows(_) => {
@@ -245,6 +248,7 @@ pub async fn load_deferred(
             }
         }
     }
+    loader.close_schemas().await?;
     // Triggers on what was brought act for the caller's own changes, too: they come last, by the caller.
     loader.loaded.held.later = triggers.into_iter().map(Deferred::Statement).collect();
     Ok((loader.loaded, told))
@@ -283,6 +287,8 @@ struct Loader<'a> {
     found: Option<Found>,
     /// Names of what was put off, by which others that name them are known.
     waiting: BTreeSet<String>,
+    /// Schemas that everybody may look into until the dump's grants come.
+    open_schemas: Vec<String>,
     loaded: Loaded,
 }
 
@@ -302,6 +308,7 @@ impl<'a> Loader<'a> {
             encoding: "UTF8".to_owned(),
             found: None,
             waiting: BTreeSet::new(),
+            open_schemas: Vec::new(),
             loaded: Loaded::default(),
         })
     }
@@ -363,7 +370,7 @@ impl<'a> Loader<'a> {
                 let tables = tables.into_iter().flatten().cloned().collect();
                 self.spawn(Class::ForeignKeys, tables, statement).await
             }
-            _ => self.plain(&statement).await,
+            _ => self.alone(&statement).await,
         }
     }
 
@@ -419,8 +426,11 @@ impl<'a> Loader<'a> {
     /// Runs a statement when everything before it is done.
     async fn alone(&mut self, statement: &str) -> Result<(), RestoreError> {
         self.drain().await?;
+        if statement.starts_with("GRANT ") || statement.starts_with("REVOKE ") {
+            self.close_schemas().await?;
+        }
         match session::run(&self.main, statement).await {
-            Ok(()) => Ok(()),
+            Ok(()) => self.confine(statement).await,
             Err(fault) if self.waits(statement, &fault) => {
                 self.defer(statement);
                 Ok(())
@@ -449,6 +459,13 @@ impl<'a> Loader<'a> {
     }
 
     fn fault(&mut self, fault: LoadFault) -> Result<(), RestoreError> {
+        // What the dump itself makes has had its owner by now: had that failed, this would not have come.
+        let privileges =
+            fault.statement.starts_with("GRANT ") || fault.statement.starts_with("REVOKE ");
+        if privileges && fault.is_of_missing_object() && self.loaded.faults.is_empty() {
+            self.loaded.left_out.push(fault.to_string());
+            return Ok(());
+        }
         if self.request.on_error == OnError::Stop || fault.code.is_none() && self.is_lost() {
             return Err(fault.into());
         }

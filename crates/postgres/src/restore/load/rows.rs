@@ -1,4 +1,4 @@
-//! Rows on their way into tables: over all connections, into a table that stands in for one that cannot be, or through a guarded place.
+//! Rows on their way into tables: over all connections, or into a table that stands in for one that cannot be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::feed::{Fed, Feed};
-use super::guarded::{self, Guarded, Staged};
 use super::session::{self, LoadFault};
 use super::{Class, Deferred, LoadedTable, Loader, column_names, copied};
 use crate::restore::error::RestoreError;
@@ -59,7 +58,6 @@ impl Loader<'_> {
             }
             table.stand_in = true;
         }
-        let guarded = found.guarded;
         // Partitions that are loaded through their root come in a block each.
         let known = self
             .loaded
@@ -70,13 +68,7 @@ impl Loader<'_> {
             self.loaded.tables.push(table.clone());
             self.loaded.tables.len() - 1
         });
-        match guarded {
-            Some(guarded) => {
-                let copied = self.copy_guarded(&table, &guarded, feed).await?;
-                self.took(at, copied)
-            }
-            None => self.copy_plain(at, &table, feed).await,
-        }
+        self.copy_plain(at, &table, feed).await
     }
 
     /// Keeps what came of a table's rows.
@@ -110,7 +102,6 @@ impl Loader<'_> {
         Ok(FoundTable {
             is_there: found.tables.contains(name),
             before: found.brought.get(name).copied().unwrap_or_default(),
-            guarded: found.guarded.get(name).cloned(),
         })
     }
 
@@ -230,37 +221,6 @@ impl Loader<'_> {
         }
         self.took(at, taken)
     }
-
-    /// Rows that run users' code: through a place without it, and as the table's owner.
-    async fn copy_guarded(
-        &mut self,
-        table: &LoadedTable,
-        guarded: &Guarded,
-        feed: &mut Feed,
-    ) -> Result<Result<u64, LoadFault>, RestoreError> {
-        self.drain().await?;
-        let columns = column_names(&table.target.columns);
-        let staged = match Staged::begin(&self.main, &table.name, &columns, guarded).await {
-            Ok(staged) => staged,
-            Err(fault) => {
-                skip_rows(feed).await?;
-                return Ok(Err(fault));
-            }
-        };
-        let statement = self.copy_statement(&staged.target());
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let server = self.main.clone();
-        let copying =
-            tokio::spawn(async move { session::copy(&server, &statement, receiver).await });
-        while let Some(Fed::Rows(rows)) = feed.next().await? {
-            // As above.
-            let _ = sender.send(rows.bytes.into()).await;
-        }
-        drop(sender);
-        let taken = copying.await.map_err(ended_early)?;
-        let written = staged.finish(&self.main, taken.is_ok()).await;
-        Ok(taken.and_then(|rows| written.map(|()| rows)))
-    }
 }
 
 /// `table (columns)`; a table without columns is named alone.
@@ -275,7 +235,6 @@ fn listed(table: &QualifiedName, columns: &str) -> String {
 /// The tables of a database before the first rows come.
 pub(super) struct Found {
     tables: BTreeSet<QualifiedName>,
-    guarded: BTreeMap<QualifiedName, Guarded>,
     /// Rows that extensions brought.
     brought: BTreeMap<QualifiedName, u64>,
 }
@@ -283,7 +242,6 @@ pub(super) struct Found {
 struct FoundTable {
     is_there: bool,
     before: u64,
-    guarded: Option<Guarded>,
 }
 
 impl Found {
@@ -311,7 +269,6 @@ impl Found {
         }
         Ok(Self {
             tables: names("c.relkind IN ('r', 'p', 'f')").await?,
-            guarded: guarded::find(server).await?,
             brought,
         })
     }

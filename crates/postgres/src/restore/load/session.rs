@@ -42,6 +42,12 @@ impl LoadFault {
         }
     }
 
+    /// Whether the function, relation or schema is not there that the statement is about.
+    pub fn is_of_missing_object(&self) -> bool {
+        let code = self.code.as_deref().unwrap_or_default();
+        ["3F000", "42P01", "42883"].contains(&code)
+    }
+
     /// Whether something that the statement names is not there.
     pub fn is_of_missing_thing(&self) -> bool {
         const MISSING: [&str; 6] = ["3F000", "42P01", "42883", "42704", "42703", "58P01"];
