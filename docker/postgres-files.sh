@@ -6,6 +6,12 @@ major=$1 root=$2 list=$3
 
 # Unpacked, not installed: the packages would bring LLVM, Perl and a cluster of their own.
 apt-get -qq -o APT::Sandbox::User=root download "postgresql-$major" "postgresql-client-$major"
+# Small extensions that sets of Supabase often have, so that a drill restores what needs them. Not pg_cron, which no drill lets in, nor
+# pgaudit, which a server must load as it starts.
+for extension in pgvector pgtap; do
+  apt-get -qq -o APT::Sandbox::User=root download "postgresql-$major-$extension" ||
+    echo "no postgresql-$major-$extension in this suite: left out" >&2
+done
 for package in *.deb; do
   dpkg-deb -x "$package" all
 done
@@ -33,7 +39,7 @@ done
 
 # What the packages themselves depend on, less LLVM, tells ldd's paths apart; only packages with a library that is loaded go on the list.
 needs=$(for package in *.deb; do dpkg-deb -f "$package" Depends; done |
-  tr ',' '\n' | sed 's/^ *//; s/[ |].*//' | grep '^lib' | grep -v '^libllvm' | sort -u)
+  tr ',' '\n' | sed 's/^ *//; s/[ |].*//' | grep '^lib' | grep -v -e '^libllvm' -e '-perl$' | sort -u)
 # shellcheck disable=SC2086 # names are words
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $needs >/dev/null
 find "$root/usr/lib/postgresql/$major" -type f \( -path '*/bin/*' -o -name '*.so' -o -name '*.so.*' \) -exec ldd {} + >loaded

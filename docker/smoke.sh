@@ -42,7 +42,7 @@ docker run --rm --read-only --cap-drop ALL --cap-add SETUID --cap-add SETGID --u
   fail "as root without DAC_READ_SEARCH"
 
 # A scratch server on memory, as a drill makes one.
-inside bash -euo pipefail <<'SCRATCH' || fail "scratch server"
+inside bash -euo pipefail <<'SCRATCH' | tee "$secret/scratch" || fail "scratch server"
 initdb -D /tmp/data -U supabase_admin --locale=C.UTF-8 --encoding=UTF8 --no-sync >/tmp/initdb.log 2>&1 || { cat /tmp/initdb.log; exit 1; }
 pg_ctl -D /tmp/data -w -l /tmp/log -o "-c listen_addresses='' -k /tmp -c shared_preload_libraries=pg_stat_statements" start >/dev/null ||
   { cat /tmp/log; exit 1; }
@@ -53,6 +53,8 @@ CREATE EXTENSION pg_stat_statements;
 CREATE EXTENSION pg_trgm;
 CREATE EXTENSION postgres_fdw;
 CREATE EXTENSION xml2;
+SELECT 'CREATE EXTENSION ' || name FROM pg_available_extensions WHERE name IN ('vector', 'pgtap') \gexec
+SELECT 'more: ' || string_agg(extname, ' ' ORDER BY extname) FROM pg_extension WHERE extname IN ('vector', 'pgtap');
 CREATE COLLATION german (provider = icu, locale = 'de-u-co-phonebk');
 SET timezone = 'US/Pacific';
 SET timezone = 'Europe/Berlin';
@@ -68,8 +70,11 @@ SQL
 for line in 'jit 500500' 'digest ca978112' 'icu Ad Äd Af' 'xml {1}' 'statements true'; do
   grep -q "^$line" /tmp/out || { echo "no '$line' in:"; cat /tmp/out; exit 1; }
 done
+grep '^more' /tmp/out || true
 pg_dump -h /tmp -U supabase_admin -d postgres | grep -q -- '-- PostgreSQL database dump complete'
 pg_dumpall -h /tmp -U supabase_admin --roles-only >/dev/null
 pg_ctl -D /tmp/data -w -m fast stop >/dev/null
 SCRATCH
+# Debian's suites differ in what they have.
+[ "$major" != 17 ] || grep -qx 'more: pgtap vector' "$secret/scratch" || fail "no pgvector, no pgtap"
 echo "smoke: $image with PostgreSQL $major: all right"

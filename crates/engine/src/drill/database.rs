@@ -41,6 +41,8 @@ const QUESTIONS: [(&str, &str); 5] = [
 ];
 /// Statements that a report names for each thing that the scratch server lacks.
 const EXCUSED_NAMED: usize = 10;
+/// Extensions that a server must load as it starts, which a scratch server does not: creating them there fails.
+const PRELOADED: [&str; 3] = ["pgaudit", "pg_net", "timescaledb"];
 /// Supabase's extension for secrets.
 const VAULT: &str = "supabase_vault";
 
@@ -207,6 +209,14 @@ impl Drill<'_> {
         let cron = PG_CRON.extension.to_owned();
         if census.extensions().contains(&cron) {
             absent.insert(cron);
+        }
+        if self.request.url.is_none() {
+            let preloaded = PRELOADED.map(str::to_owned);
+            absent.extend(
+                preloaded
+                    .into_iter()
+                    .filter(|name| census.extensions().contains(name)),
+            );
         }
         Ok(absent)
     }
