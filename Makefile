@@ -1,5 +1,5 @@
 # Thin: each target is one script or one cargo call.
-.PHONY: demo test lint bench build image e2e
+.PHONY: demo test soak lint bench build image e2e
 
 build:
 	cargo build --release --locked -p backupd
@@ -11,6 +11,11 @@ demo:
 # Everything CI runs. Installs what is missing, or says what to install.
 test:
 	bash tests/run.sh
+
+# The long campaigns, of which `make test` runs a slice: a restore interrupted at every statement, four ways. Prints the cases by kind.
+soak:
+	cargo build --locked -p backupd
+	cargo nextest run -p tests --locked --run-ignored only --no-capture
 
 lint:
 	cargo fmt --all -- --check
