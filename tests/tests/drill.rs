@@ -135,7 +135,7 @@ fn each_fault_in_a_dump_is_found() {
         (
             &roles,
             roles_text.replace("\"dashboard_user\"", "\"somebody\""),
-            "role dashboard_user: missing",
+            "role \\\"dashboard_user\\\" does not exist",
         ),
     ];
     for (file, content, words) in cases {
@@ -601,13 +601,15 @@ fn a_set_that_is_removed_meanwhile_has_not_failed() {
     assert_swept(&stack);
 }
 
-/// Begins a drill on a named server and waits until its database is there.
+/// Begins a drill on a named server and waits until it loads: a session that stands still while it logs in holds up who drops databases.
 fn begun_on(stack: &Stack, named: &PgServer) -> tests::backupd::Running {
     let mut running = stack
         .backupd(["verify", "--drill"])
         .env("BACKUP_DRILL_URL", named.url("postgres"))
         .spawn();
-    running.wait_until("the drill's database", |_| named.databases().len() > 1);
+    let loads = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'backupd_drill_%'
+        AND (query LIKE 'CREATE %' OR query LIKE 'ALTER %' OR query LIKE 'COPY %' OR query LIKE 'GRANT %')";
+    running.wait_until("the load", |_| named.psql("template1", loads) != "0");
     running
 }
 

@@ -126,6 +126,7 @@ impl Drill<'_> {
             on_error: OnError::GoOn,
             absent: absent.clone(),
             table: None,
+            thrown_away: own,
         };
         let mut database = DatabaseDrill {
             label: label.to_owned(),

@@ -381,6 +381,7 @@ pub async fn restore_database(
         },
         absent: BTreeSet::new(),
         table,
+        thrown_away: false,
     };
     let mut done = Progress::default();
     if let Err(fault) = job.perform(&mut done, observer, cancel).await {

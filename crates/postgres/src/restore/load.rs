@@ -81,6 +81,8 @@ pub struct LoadRequest<'a> {
     pub later: Option<Later>,
     /// What follows an error.
     pub on_error: OnError,
+    /// Whether tablespaces that the server lacks are made, in its own directory: a server that is thrown away has none.
+    pub makes_tablespaces: bool,
 }
 
 /// Statements that the caller runs when the rest is compared.
@@ -402,7 +404,19 @@ impl<'a> Loader<'a> {
             encoding.clone_into(&mut self.encoding);
             return Ok(());
         }
-        // A timeout of the dump's own session is no matter of this one's.
+        if let Some(tablespace) = statement.strip_prefix("SET default_tablespace = ")
+            && self.request.makes_tablespaces
+            && !tablespace.starts_with('\'')
+        {
+            let make = format!(
+                "CREATE TABLESPACE {} LOCATION ''",
+                tablespace.trim_end_matches(';')
+            );
+            // One that is there already is as good; what is wrong besides is told by the setting itself.
+            for statement in ["SET allow_in_place_tablespaces = on", &make] {
+                let _ = session::run(&self.main, statement).await;
+            }
+        }
         if let Err(fault) = self.everywhere(statement).await {
             match fault {
                 RestoreError::Load(fault) => return self.fault(*fault),

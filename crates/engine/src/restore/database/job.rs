@@ -65,6 +65,8 @@ pub(crate) struct Job<'a> {
     pub absent: BTreeSet<String>,
     /// The one table whose rows are wanted, as SQL names it.
     pub table: Option<String>,
+    /// Whether the server is backupd's own, and goes when it is done.
+    pub thrown_away: bool,
 }
 
 /// What becomes of the server's roles.
@@ -223,6 +225,7 @@ impl Job<'_> {
             absent: self.absent.clone(),
             later: None,
             on_error: self.on_error,
+            makes_tablespaces: self.thrown_away,
         }
     }
 
