@@ -239,6 +239,8 @@ pub async fn load_deferred(
                         if let Some((_, sql)) = rest {
                             loader.everywhere("BEGIN").await?;
                             loader.copy(&bytes, &mut feed).await?;
+                            // Rows of a small table are on their way still.
+                            loader.drain().await?;
                             told.extend(loader.main.names(sql).await?);
                             loader.everywhere("COMMIT").await?;
                         } else {

@@ -121,8 +121,8 @@ impl Place {
     }
 
     /// Gives the new database its name; the present one, if there is one, is moved aside in the same transaction, and its new name is
-    /// given back. Sessions are ended; without `force` there must be no clients'.
-    pub async fn take(&self, admin: &Admin, force: bool) -> Result<Option<String>, RestoreError> {
+    /// given back. Sessions are ended.
+    pub async fn take(&self, admin: &Admin) -> Result<Option<String>, RestoreError> {
         if admin.look(&self.name).await?.is_none() {
             admin.exchange(&self.name, None, &self.fresh).await?;
             return Ok(None);
@@ -132,9 +132,6 @@ impl Place {
                 name: self.name.clone(),
                 drop: drop_statement(&self.name),
             });
-        }
-        if !force {
-            in_the_way(admin, &self.name).await?;
         }
         let aside = self.free_name(admin).await?;
         admin

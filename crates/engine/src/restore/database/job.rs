@@ -96,6 +96,19 @@ pub(crate) struct Progress {
     pub roles_lacking: Vec<String>,
 }
 
+impl Progress {
+    /// Privileges that a dump gives on what it does not hold.
+    fn tell_left_out(&mut self, left_out: &[String]) {
+        if let Some(first) = left_out.first() {
+            self.notes.push(format!(
+                "{} on what no dump holds were left out: members that an event trigger adds to an extension (drop and create the extension \
+                 once more to have them back); the first: {first}",
+                counted(left_out.len() as u64, "privilege")
+            ));
+        }
+    }
+}
+
 impl Job<'_> {
     /// Does it. The database is open when it is done.
     pub async fn perform(
@@ -147,7 +160,7 @@ impl Job<'_> {
         let admin = self.admin().await?;
         let newcomers = admin.sessions(self.name).await.unwrap_or_default().clients;
         done.aside = place
-            .take(&admin, true)
+            .take(&admin)
             .await
             .map_err(during("the new database could not get its name"))?;
         if !newcomers.is_empty() && !self.force && done.aside.is_some() {
@@ -247,13 +260,7 @@ impl Job<'_> {
         let step = format!("{} load", self.label);
         let (loaded, selected) = tell_while(loading, observer, &step, &meter, expected).await?;
         done.faults.extend(loaded.faults);
-        if let Some(first) = loaded.left_out.first() {
-            done.notes.push(format!(
-                "{} on what no dump holds were left out: members that an event trigger adds to an extension (drop and create the extension \
-                 once more to have them back); the first: {first}",
-                counted(loaded.left_out.len() as u64, "privilege")
-            ));
-        }
+        done.tell_left_out(&loaded.left_out);
         done.tables = loaded.tables;
         self.found_rows(&done.tables)?;
         let mut held = loaded.held;
@@ -434,6 +441,7 @@ impl Job<'_> {
             let mut all = self.against_manifest(&loaded.tables, Some(&expected), &BTreeSet::new());
             all.extend(differences);
             done.faults.extend(loaded.faults);
+            done.tell_left_out(&loaded.left_out);
             done.tables.extend(loaded.tables);
             self.differ(done, all)?;
             let server = patient(&dsn).await?;
