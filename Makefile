@@ -12,7 +12,8 @@ demo:
 test:
 	bash tests/run.sh
 
-# The long campaigns, of which `make test` runs a slice: a restore interrupted at every statement, four ways. Prints the cases by kind.
+# The long campaigns, of which `make test` runs a slice: a restore interrupted at every statement, four ways; faults at every system call
+# of a storage restore. Prints the cases by kind (docs/reliability.md).
 soak:
 	cargo build --locked -p backupd
 	cargo nextest run -p tests --locked --run-ignored only --no-capture

@@ -12,6 +12,7 @@ need_temporary
 echo "building, and making data (some minutes)" >&2
 cargo build --release --locked --quiet -p backupd
 cargo build --release --locked --quiet -p tests --example sample_storage
+cargo build --release --locked --quiet -p postgres --example cost
 target=$(target_directory)
 port=$(start_server bench)
 load_stack "$port" "${SCALE:-50}"
@@ -67,6 +68,9 @@ measure 'pg_dump | pigz' "pg_dump postgres | pigz > $out"
 measure 'pg_dump | zstd -T0' "pg_dump postgres | zstd -q -T0 -o $out"
 ours 'backupd, gzip' supabase supabase_db.sql.gz BACKUP_SOURCES=supabase
 ours 'backupd, zstd' supabase supabase_db.sql.zst BACKUP_SOURCES=supabase BACKUP_COMPRESSION=zstd
+# Of one core: digests are taken by a thread of their own between pg_dump and the compressing threads, the census before the dump.
+read -r digests census < <(pg_dump postgres | "$target/release/examples/cost" "$(database_url "$port" postgres)")
+printf 'of a dump step: digests and counts of all rows %s s of one core, beside pg_dump; census %s s\n' "$digests" "$census"
 echo
 heading 'STORAGE'
 measure 'tar -czf' "tar -C $work/storage -czf $out ."
@@ -100,18 +104,15 @@ restores_ours() {
   row "$name" "$(stat -c %s "$dump")" "$wall" "$(bc -l <<<"$user+$system")" "$kib"
   dropdb --if-exists --force target 2>/dev/null
 }
-headed_restore 'RESTORE, plain'
+headed_restore 'RESTORE (a set of SQL text; for pg_restore an archive)'
 ours 'backupd run (for comparison)' '' '' BACKUP_SOURCES=supabase >/dev/null
-dump=$(find "$work/backups" -name supabase_db.sql.gz); first=
+dump=$(find "$work/backups" -name supabase_db.sql.gz); archive=$work/out/archive; first=
+pg_dump -Fc -f "$archive" postgres
 restores 'gunzip -c | psql' "$dump" "gunzip -c $dump | psql -Xq -d target"
 restores 'gunzip -c | psql, ANALYZE' "$dump" "gunzip -c $dump | psql -Xq -d target && psql -Xq -d target -c ANALYZE"
-restores_ours 'backupd restore' "$dump"
-echo
-headed_restore 'RESTORE, custom'
-ours 'backupd run (for comparison)' '' '' BACKUP_SOURCES=supabase BACKUP_DUMP_FORMAT=custom >/dev/null
-dump=$(find "$work/backups" -name supabase_db.dump); first=
-restores 'pg_restore -j2' "$dump" "pg_restore -j2 -d target $dump"
-restores 'pg_restore -j2, ANALYZE' "$dump" "pg_restore -j2 -d target $dump && psql -Xq -d target -c ANALYZE"
+restores 'pg_restore -j2' "$archive" "pg_restore -j2 -d target $archive"
+restores 'pg_restore -j2, ANALYZE' "$archive" "pg_restore -j2 -d target $archive && psql -Xq -d target -c ANALYZE"
+restores_ours 'backupd restore --jobs 1' "$dump" --jobs 1
 restores_ours 'backupd restore --jobs 2' "$dump" --jobs 2
 echo
 headed_restore 'DRILL of the last set (scratch server, census)'

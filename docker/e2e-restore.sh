@@ -17,7 +17,7 @@ cleanup() {
   trap - EXIT
   set +e
   docker ps -aq --filter "label=$network" | xargs -r docker rm -fv >/dev/null 2>&1
-  docker volume rm "$network" >/dev/null 2>&1
+  docker volume rm "$network-old" "$network-newest" >/dev/null 2>&1
   docker network rm "$network" >/dev/null 2>&1
   exit "$status"
 }
@@ -25,7 +25,8 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 docker network create "$network" >/dev/null
-docker volume create "$network" >/dev/null
+docker volume create "$network-old" >/dev/null
+docker volume create "$network-newest" >/dev/null
 
 # server NAME MAJOR SUITE SAMPLES: a database server of the network, loaded.
 server() {
@@ -54,11 +55,11 @@ told() {
   docker run --rm --label "$network" --network "$network" --entrypoint pg_dump -e "PGPASSWORD=$password" backupd:local \
     -h "$1" -U supabase_admin --create postgres | grep -vE '^\\(un)?restrict |^-- Dumped (from|by)'
 }
-# backupd SERVER ARGUMENTS...
+# backupd SERVER ARGUMENTS...: on the sets of the server that `from` names, its own without.
 backupd() {
-  local name=$1
+  local name=$1 sets=${from:-$1}
   shift
-  docker run --rm --label "$network" --network "$network" -v "$network:/backups" -e BACKUP_SOURCES=supabase -e BACKUP_LOG=warn \
+  docker run --rm --label "$network" --network "$network" -v "$network-$sets:/backups" -e BACKUP_SOURCES=supabase -e BACKUP_LOG=warn \
     -e BACKUP_DUMP_FORMAT="${format:-plain}" -e "DATABASE_URL=postgres://supabase_admin:$encoded@$name:5432/postgres" backupd:local "$@"
 }
 
@@ -81,7 +82,7 @@ for format in plain custom; do
     say "$name, $format: the drill, by the image's own server"
     backupd "$name" verify --drill | tail -n 3
     say "$name, $format: into a new server of version 17"
-    backupd new restore --yes --roles --drop-old
+    from=$name backupd new restore --yes --roles --drop-old
     # Before 16 a view's columns are written with their table's name.
     views() { sed -E 's/\<(events|posts)\.(kind|id|title|created_at)\>/\2/g' "$@"; }
     told new | views | diff <(views "/tmp/$network.before") - >"/tmp/$network.diff" || true

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use crate::host::{bindir, command, give_to_server};
 use crate::server::{Held, PgServer};
 
+/// The files of an extension.
+type Files = [(&'static str, &'static str); 2];
 /// Rows that the extension's script makes are not dumped, rows of others are: as PostGIS's `spatial_ref_sys` does it.
-const EXTENSION: [(&str, &str); 2] = [
+const EXTENSION: Files = [
     (
         "backupd_test_ext.control",
         "comment = 'tables of which a dump holds some rows'\ndefault_version = '1'\nrelocatable = false\n",
@@ -24,6 +26,33 @@ const EXTENSION: [(&str, &str); 2] = [
          SELECT pg_catalog.pg_extension_config_dump('backupd_test_settings', 'WHERE name NOT IN (''first'', ''second'')');\n\
          CREATE TABLE @extschema@.backupd_test_own (n integer);\n\
          INSERT INTO @extschema@.backupd_test_own VALUES (1);\n",
+    ),
+];
+
+/// A table whose rows a trigger seals, a view that opens them, and a function to ask; an event trigger that has a trigger seal the rows of
+/// tables with the comment `sealed`. The trigger's function and the view are let go: a dump holds them. So do Supabase's Vault and pgsodium.
+const SEALED: Files = [
+    (
+        "backupd_test_sealed.control",
+        "comment = 'rows that a trigger seals'\ndefault_version = '1'\nrelocatable = false\nschema = sealed\n",
+    ),
+    (
+        "backupd_test_sealed--1.sql",
+        "CREATE TABLE sealed.secrets (id integer PRIMARY KEY, secret text);\n\
+         SELECT pg_catalog.pg_extension_config_dump('sealed.secrets', '');\n\
+         CREATE FUNCTION sealed.seal() RETURNS trigger LANGUAGE plpgsql AS\n\
+         $$ BEGIN NEW.secret := 'sealed ' || reverse(NEW.secret); RETURN NEW; END $$;\n\
+         CREATE TRIGGER seal BEFORE INSERT OR UPDATE OF secret ON sealed.secrets FOR EACH ROW EXECUTE FUNCTION sealed.seal();\n\
+         CREATE VIEW sealed.opened AS SELECT id, reverse(substr(secret, 8)) AS secret FROM sealed.secrets;\n\
+         ALTER EXTENSION backupd_test_sealed DROP FUNCTION sealed.seal();\n\
+         ALTER EXTENSION backupd_test_sealed DROP VIEW sealed.opened;\n\
+         CREATE FUNCTION sealed.ask(text) RETURNS text LANGUAGE sql AS $$ SELECT 'asked ' || $1 $$;\n\
+         GRANT USAGE ON SCHEMA sealed TO PUBLIC;\n\
+         CREATE FUNCTION sealed.watch() RETURNS event_trigger LANGUAGE plpgsql AS $$ DECLARE r record; BEGIN\n\
+         FOR r IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE object_type = 'table' AND obj_description(objid, 'pg_class') = 'sealed' LOOP\n\
+         EXECUTE format('CREATE OR REPLACE TRIGGER seal BEFORE INSERT OR UPDATE OF secret ON %s FOR EACH ROW EXECUTE FUNCTION sealed.seal()',\n\
+         r.object_identity); END LOOP; END $$;\n\
+         CREATE EVENT TRIGGER sealed_watch ON ddl_command_end WHEN TAG IN ('COMMENT') EXECUTE FUNCTION sealed.watch();\n",
     ),
 ];
 
@@ -43,16 +72,26 @@ pub const SETTINGS_THAT_BREAK_CLIENTS: [&str; 7] = [
 pub struct Extension {
     directory: PathBuf,
     lock: File,
+    files: Files,
 }
 
 impl Extension {
     /// Puts it there. Needs to be root, as the directory is.
     pub fn install() -> Self {
+        Self::put(EXTENSION)
+    }
+
+    /// The same for `backupd_test_sealed`.
+    pub fn install_sealed() -> Self {
+        Self::put(SEALED)
+    }
+
+    fn put(files: Files) -> Self {
         let directory = PathBuf::from(pg_config("--sharedir")).join("extension");
         loop {
-            let lock = lock_file();
+            let lock = lock_file(&files);
             lock.lock().unwrap();
-            for (name, content) in EXTENSION {
+            for (name, content) in files {
                 // Others read it at this moment only when it is there already, and then it is the same.
                 let path = directory.join(name);
                 if fs::read_to_string(&path).ok().as_deref() != Some(content) {
@@ -63,11 +102,12 @@ impl Extension {
             lock.unlock().unwrap();
             lock.lock_shared().unwrap();
             // Between the two locks another test's end may have taken it away.
-            if EXTENSION
-                .iter()
-                .all(|(name, _)| directory.join(name).exists())
-            {
-                return Self { directory, lock };
+            if files.iter().all(|(name, _)| directory.join(name).exists()) {
+                return Self {
+                    directory,
+                    lock,
+                    files,
+                };
             }
         }
     }
@@ -77,18 +117,18 @@ impl Drop for Extension {
     fn drop(&mut self) {
         // Closing it would do as much; this does it before the next line.
         let _ = self.lock.unlock();
-        let lock = lock_file();
+        let lock = lock_file(&self.files);
         // The last one out; where another test holds it, that one is.
         if lock.try_lock().is_ok() {
-            for (name, _) in EXTENSION {
+            for (name, _) in self.files {
                 let _ = fs::remove_file(self.directory.join(name));
             }
         }
     }
 }
 
-fn lock_file() -> File {
-    let path = std::env::temp_dir().join("backupd-test-extension.lock");
+fn lock_file(files: &Files) -> File {
+    let path = std::env::temp_dir().join(format!("{}.lock", files[0].0));
     File::options()
         .create(true)
         .append(true)
@@ -111,7 +151,8 @@ fn pg_config(what: &str) -> String {
     }
 }
 
-fn fixture(name: &str) -> PathBuf {
+/// A file of `fixtures/`.
+pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(name)

@@ -9,7 +9,10 @@
 )]
 
 pub mod backupd;
+pub mod by_hand;
+pub mod campaign;
 pub mod daemon;
+pub mod fault;
 pub mod host;
 pub mod hostile;
 pub mod proxy;
@@ -21,3 +24,4 @@ mod template;
 pub use template::load as load_stack;
 pub mod tree;
 pub mod variants;
+pub mod world;

@@ -1,10 +1,30 @@
 //! Changes to a finished set, as an attacker with all the time in the world would make them: with digests to match.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use chrono::{Duration, NaiveDateTime};
 
 use crate::host::command;
 use crate::stack::manifest;
+
+/// How a set is named.
+const ID: &str = "%Y%m%dT%H%M%SZ";
+
+/// A copy of a set as if it had been made earlier.
+pub fn older(set: &Path, ago: Duration) -> PathBuf {
+    let name = set.file_name().unwrap().to_str().unwrap();
+    let moment = NaiveDateTime::parse_from_str(name, ID).unwrap() - ago;
+    let id = moment.format(ID).to_string();
+    let path = set.with_file_name(&id);
+    let copied = command("cp").arg("-a").arg(set).arg(&path).status();
+    assert!(copied.unwrap().success());
+    let text = fs::read_to_string(path.join("manifest.json"))
+        .unwrap()
+        .replace(name, &id);
+    rewrite(&path, &serde_json::from_str(&text).unwrap());
+    path
+}
 
 /// What a gzipped file holds.
 pub fn unzipped(path: &Path) -> Vec<u8> {

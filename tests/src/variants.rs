@@ -217,6 +217,29 @@ pub const SOURCES: &[(&str, Expected, &str)] = &[
         CREATE OR REPLACE FUNCTION app.below(i integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
         BEGIN IF i < (SELECT most FROM app.zz_limits) THEN RETURN true; END IF; RETURN false; END $$;
         CREATE TABLE app.limited (i integer CHECK (app.below(i))); INSERT INTO app.limited VALUES (1)"),
+    ("check_reads_an_earlier_table", Whole, "
+        CREATE TABLE app.a_limits AS SELECT i, repeat('x', 200) AS pad FROM generate_series(1, 30000) i;
+        CREATE FUNCTION app.known(n integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN RETURN EXISTS (SELECT FROM app.a_limits WHERE i = n); END $$;
+        CREATE TABLE app.limited (i integer CHECK (app.known(i))); INSERT INTO app.limited VALUES (30000)"),
+    ("domain_reads_an_earlier_table", Whole, "
+        CREATE TABLE app.a_limits AS SELECT i, repeat('x', 200) AS pad FROM generate_series(1, 30000) i;
+        CREATE FUNCTION app.known(n integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN RETURN EXISTS (SELECT FROM app.a_limits WHERE i = n); END $$;
+        CREATE DOMAIN app.limit AS integer CHECK (app.known(VALUE)); CREATE TYPE app.span AS (most app.limit);
+        CREATE TABLE app.limited (spans app.span[]); INSERT INTO app.limited VALUES (ARRAY[ROW(30000)::app.span])"),
+    ("generated_from_an_earlier_table", Whole, "
+        CREATE TABLE app.a_limits AS SELECT i, repeat('x', 200) AS pad FROM generate_series(1, 30000) i;
+        CREATE FUNCTION app.pad(n integer) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN RETURN (SELECT pad FROM app.a_limits WHERE i = n); END $$;
+        CREATE TABLE app.padded (i integer, pad text GENERATED ALWAYS AS (app.pad(i)) STORED); INSERT INTO app.padded VALUES (30000)"),
+    ("partitions_by_an_earlier_table", Whole, "
+        CREATE TABLE app.a_limits AS SELECT i, repeat('x', 200) AS pad FROM generate_series(1, 30000) i;
+        CREATE FUNCTION app.half(n integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
+        BEGIN RETURN CASE WHEN EXISTS (SELECT FROM app.a_limits WHERE i = n) THEN 1 ELSE 0 END; END $$;
+        CREATE TABLE app.halves (i integer) PARTITION BY LIST (app.half(i));
+        CREATE TABLE app.half_0 PARTITION OF app.halves FOR VALUES IN (0); CREATE TABLE app.half_1 PARTITION OF app.halves FOR VALUES IN (1);
+        INSERT INTO app.halves VALUES (30000), (40000)"),
     ("generated_on_unqualified", Broken, "
         CREATE FUNCTION app.unqualified(i integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN double(i); END $$;
         SET search_path = app, public; ALTER TABLE app.posts ADD u integer GENERATED ALWAYS AS (app.unqualified(id)) STORED"),

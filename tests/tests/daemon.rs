@@ -66,8 +66,17 @@ fn a_new_installation_makes_its_first_set_at_once_and_is_healthy_from_then_on() 
         (Some(1), true),
         "{early}"
     );
+    // Compose's healthcheck: no verdict before there is something to say.
+    let mut patient = daemon.backupd(["health", "--wait"]).spawn();
+    assert_eq!(daemon.backupd(["health"]).run().code, Some(1));
+    assert!(!patient.has_ended(), "--wait waits");
     hold.release();
-    daemon.wait_until_healthy();
+    let patient = patient.wait();
+    assert_eq!(
+        (patient.code, patient.stdout.contains("healthy: ")),
+        (Some(0), true),
+        "{patient}"
+    );
     let set = stack.only_set();
     assert_eq!(stack.manifest(&set)["trigger"], "catch-up");
 

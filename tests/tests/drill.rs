@@ -322,7 +322,8 @@ fn what_needs_an_absent_extension_is_not_proven() {
         format!("--\n-- Name: {name}; Type: {kind}; Schema: public; Owner: postgres\n--\n\n")
     };
     let rows = "COPY public.embeddings (id, v) FROM stdin;\n1\tDROP TABLE auth.users;\n\\.\n\n";
-    let table = "CREATE TABLE public.embeddings (id int, v extensions.vector);\n\n";
+    let table = "CREATE TABLE public.embeddings (id int, v extensions.vector);\n\n\
+                 SECURITY LABEL FOR pgsodium ON TABLE auth.users IS 'label';\n\n";
     let first_rows = text.find("-- Data for Name:").unwrap() - 3;
     let text = format!(
         "{}{}{table}--\n-- Data for Name: embeddings; Type: TABLE DATA; Schema: public; Owner: postgres\n--\n\n{rows}{}",
@@ -341,6 +342,7 @@ fn what_needs_an_absent_extension_is_not_proven() {
         "table public.embeddings: not proven",
         "index public.embeddings_key: not proven",
         "type \\\"extensions.vector\\\" does not exist",
+        "needs a provider of security labels, which a private server does not load",
     ] {
         assert!(found.contains(words), "{words}: {outcome}");
     }

@@ -6,55 +6,25 @@
 )]
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use chrono::{Duration, NaiveDateTime};
+use chrono::Duration;
 use serde_json::Value;
 use tests::backupd::Backupd;
+use tests::campaign::Campaign;
+use tests::fault::{Action, EIO, Fault};
 use tests::host::command;
+use tests::set::older;
 use tests::stack::{Stack, names};
-
-const ID: &str = "%Y%m%dT%H%M%SZ";
-
-/// A copy of a set as if it had been made earlier.
-fn older(stack: &Stack, set: &Path, ago: Duration) -> PathBuf {
-    let name = set.file_name().unwrap().to_str().unwrap();
-    let moment = NaiveDateTime::parse_from_str(name, ID).unwrap() - ago;
-    let id = moment.format(ID).to_string();
-    let path = stack.backups.join(&id);
-    assert!(
-        command("cp")
-            .arg("-a")
-            .arg(set)
-            .arg(&path)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let text = fs::read_to_string(path.join("manifest.json"))
-        .unwrap()
-        .replace(name, &id);
-    fs::write(path.join("manifest.json"), text).unwrap();
-    let sums = command("sh")
-        .args([
-            "-c",
-            "grep -v manifest.json SHA256SUMS > s; sha256sum manifest.json >> s; mv s SHA256SUMS",
-        ])
-        .current_dir(&path)
-        .status()
-        .unwrap();
-    assert!(sums.success());
-    path
-}
 
 #[test]
 fn sets_older_than_seven_days_go_and_younger_ones_stay() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();
     let set = stack.only_set();
-    let young = older(&stack, &set, Duration::days(6));
-    let old = older(&stack, &set, Duration::days(8));
-    let ancient = older(&stack, &set, Duration::days(400));
+    let young = older(&set, Duration::days(6));
+    let old = older(&set, Duration::days(8));
+    let ancient = older(&set, Duration::days(400));
     stack
         .backupd(["verify", &old.file_name().unwrap().to_string_lossy()])
         .succeed();
@@ -78,7 +48,7 @@ fn a_set_from_the_future_is_told_and_takes_the_place_of_no_other() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();
     let first = stack.only_set();
-    let future = older(&stack, &first, -Duration::days(400));
+    let future = older(&first, -Duration::days(400));
     let run = stack.backupd(["run"]).env("BACKUP_KEEP_LAST", "1");
     let outcome = run.env("BACKUP_RETENTION_DAYS", "0").succeed();
     assert!(outcome.stdout.contains("removed 1 older"), "{outcome}");
@@ -140,7 +110,7 @@ fn a_manifest_that_is_a_pipe_a_device_or_endless_hangs_nothing() {
 fn a_failed_run_removes_nothing() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();
-    let old = older(&stack, &stack.only_set(), Duration::days(30));
+    let old = older(&stack.only_set(), Duration::days(30));
     assert_eq!(
         stack
             .backupd(["run"])
@@ -157,8 +127,8 @@ fn the_newest_good_set_outlives_every_policy() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();
     let set = stack.only_set();
-    let first = older(&stack, &set, Duration::days(100));
-    older(&stack, &set, Duration::days(200));
+    let first = older(&set, Duration::days(100));
+    older(&set, Duration::days(200));
     fs::remove_dir_all(&set).unwrap();
     Backupd::new(["prune"])
         .env("BACKUP_DIR", &stack.backups)
@@ -365,4 +335,74 @@ fn check_tells_everything_and_changes_nothing() {
         .map(|check| check["subject"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(failed, ["keycloak", "storage"]);
+}
+
+/// Whether each set is good, oldest first.
+fn good(stack: &Stack) -> Vec<bool> {
+    let listed = stack.backupd(["list", "--json"]).succeed().json();
+    let sets = listed.as_array().unwrap().iter();
+    sets.map(|set| set["good"].as_bool().unwrap()).collect()
+}
+
+/// One error of the disk at each call that opens, reads, lists or looks at the set: of its bytes nothing is known, and it is as good as before.
+#[test]
+fn an_error_of_the_disk_condemns_no_set() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let set = stack.only_set();
+    let mut campaign = Campaign::default();
+    for kind in ["open", "read", "list", "stat"] {
+        for nth in 1.. {
+            let fault = Fault::new(kind, Action::Error(EIO), nth, &[&set], stack.server.root());
+            let outcome = fault.around(stack.backupd(["verify", "--json"])).run();
+            let Some(hit) = fault.report().hit else {
+                break;
+            };
+            let end = match (outcome.code, good(&stack) == [true]) {
+                (Some(0), true) => Ok("read whole all the same"),
+                (Some(1), true) => Ok("told"),
+                _ => Err(format!("{kind} {nth}, {hit}: {outcome}")),
+            };
+            campaign.count(&format!("verify, EIO at {kind}"), end);
+        }
+    }
+    assert!(campaign.end() > 20);
+}
+
+/// Without its program nothing is known of a dump in custom format; a byte that differs is known.
+#[test]
+fn what_is_not_read_is_not_damaged_and_the_last_set_with_all_its_files_stays() {
+    let stack = Stack::new();
+    stack
+        .backupd(["run"])
+        .env("BACKUP_DUMP_FORMAT", "custom")
+        .succeed();
+    let set = stack.only_set();
+    let tools = stack.tools("exec $REAL/pg_dump \"$@\"");
+    let program = Path::new(&tools).join("pg_restore");
+    fs::remove_file(&program).unwrap();
+    std::os::unix::fs::symlink("/bin/false", &program).unwrap();
+    let outcome = stack
+        .backupd(["verify"])
+        .env("BACKUP_PG_BINDIR", &tools)
+        .run();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    assert!(outcome.stdout.contains("COULD NOT BE READ"), "{outcome}");
+    assert_eq!(good(&stack), [true]);
+
+    let old = older(&set, Duration::days(400));
+    fs::remove_dir_all(&set).unwrap();
+    let dump = old.join("supabase_db.dump");
+    let mut bytes = fs::read(&dump).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&dump, bytes).unwrap();
+    let outcome = stack
+        .backupd(["verify", &old.file_name().unwrap().to_string_lossy()])
+        .run();
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(outcome.stdout.contains("is DAMAGED"), "{outcome}");
+    assert_eq!(good(&stack), [false]);
+    stack.backupd(["prune"]).succeed();
+    assert!(old.exists(), "it is all there is");
 }

@@ -1,10 +1,12 @@
 //! Somebody else's lock: a wait is told, ends with a signal at once, and after its limit the step fails with the name of who was in the way.
+//! And nobody waits for a restore.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a scenario that cannot go on is a failed one"
 )]
 
+use std::fs;
 use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -158,4 +160,34 @@ fn a_prepared_transaction_that_holds_the_lock_is_named() {
         ),
         "{outcome}"
     );
+}
+
+/// Somebody who makes a database copies `template1`, which nobody can while a session is in it.
+#[test]
+fn databases_can_be_made_while_a_restore_loads() {
+    let stack = Stack::new();
+    let hold = stack.server.root().join("hold");
+    let sql = format!(
+        "CREATE FUNCTION public.held() RETURNS boolean LANGUAGE plpgsql AS $$
+         BEGIN
+           WHILE (pg_stat_file('{}', true)).size IS NOT NULL LOOP PERFORM pg_sleep(0.02); END LOOP;
+           RETURN true;
+         END $$;
+         CREATE TABLE public.waits (i integer CHECK (public.held())); INSERT INTO public.waits VALUES (1)",
+        hold.display()
+    );
+    stack.server.psql("postgres", &sql);
+    stack.backupd(["run"]).succeed();
+    fs::write(&hold, "").unwrap();
+    let running = stack
+        .backupd(["restore", "--yes", "--only", "supabase"])
+        .spawn();
+    stack.server.wait_until(
+        "postgres",
+        "EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'COPY %waits%' AND state = 'active')",
+    );
+    stack.server.psql("postgres", "CREATE DATABASE meanwhile");
+    fs::remove_file(&hold).unwrap();
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(0), "{outcome}");
 }

@@ -1,12 +1,16 @@
-//! Words that a plain role can put into roles files and manifests stay words: nothing of them is run by a restore or a drill.
+//! Words that a plain role can put into roles files and manifests stay words: nothing of them is run by a restore or a drill. What it
+//! gives the names of tables that backupd reads, is read and not run.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
+use std::fs;
 
-use tests::server::PgServer;
+use tests::hostile::Plants;
+use tests::server::{ADMIN, PASSWORD, PgServer};
 use tests::set;
 use tests::stack::Stack;
+use tests::storage;
 
 /// What would end a comment, a string, a name, and make somebody a superuser.
 const PLANT: &str = "public\n-- CREATE DATABASE x; CREATE USER planted SUPERUSER;\n\\connect postgres\nCREATE USER planted SUPERUSER;\n'; \
@@ -147,4 +151,215 @@ fn a_set_of_0_1_0_is_restored_and_its_words_are_not_run() {
         "{outcome}"
     );
     assert_eq!(superusers(&stack.server), before);
+}
+
+/// What the role of [`Plants`] makes of `storage.objects`, as SQL of a superuser.
+const AS_PLANTER: &str = "SET SESSION AUTHORIZATION planter";
+const VIEW: &str = "CREATE VIEW storage.objects AS SELECT 'b'::text AS bucket_id, 'o'::text AS name, 'v1'::text AS version,
+    '{}'::jsonb AS metadata WHERE planted.reached('view')";
+
+/// Nothing of `plants` is run by these commands, each of which does its work.
+fn nothing_is_borne(stack: &Stack, plants: &Plants) {
+    for command in [
+        &["check"][..],
+        &["run"],
+        &["verify"],
+        &["verify", "--drill"],
+        &["restore", "--yes", "--only", "supabase", "--drop-old"],
+    ] {
+        let outcome = stack.backupd(command).run();
+        let fruit = plants.fruit(&stack.server);
+        assert!(fruit.is_empty(), "{command:?}: {fruit:#?}; {outcome}");
+        assert!(
+            matches!(outcome.code, Some(0 | 4)),
+            "{command:?}: {outcome}"
+        );
+    }
+}
+
+#[test]
+fn a_view_in_the_place_of_storage_objects_is_not_asked() {
+    let stack = Stack::new();
+    let plants = Plants::set(&stack.server, "postgres");
+    stack.server.psql(
+        "postgres",
+        &format!(
+            "SET search_path = pg_catalog; DROP SCHEMA storage CASCADE; CREATE SCHEMA storage AUTHORIZATION planter; {AS_PLANTER}; {VIEW}"
+        ),
+    );
+    nothing_is_borne(&stack, &plants);
+    let manifest = stack.manifest(&stack.only_set());
+    assert!(manifest["storage"]["reconcile"].is_null());
+    assert!(
+        manifest.to_string().contains(
+            "files will not be compared with storage.objects: it is not as Supabase's storage service makes it: it is a view"
+        ),
+        "{manifest:#}"
+    );
+}
+
+/// The planner calls immutable functions of a table's indexes, whatever is asked of the table.
+#[test]
+fn functions_in_an_index_of_storage_objects_are_not_called() {
+    let stack = Stack::new();
+    let plants = Plants::set(&stack.server, "postgres");
+    stack.server.psql(
+        "postgres",
+        &format!(
+            "SET search_path = pg_catalog; ALTER SCHEMA storage OWNER TO planter; ALTER TABLE storage.objects OWNER TO planter; {AS_PLANTER};
+             CREATE INDEX planted ON storage.objects ((planted.always('index of objects')))"
+        ),
+    );
+    // One that is missed is asked for again.
+    let objects = storage::objects();
+    let gone = objects.iter().find(|object| object.bytes > 0).unwrap();
+    fs::remove_file(stack.storage.join(gone.path())).unwrap();
+    nothing_is_borne(&stack, &plants);
+    let manifest = stack.manifest(&stack.only_set());
+    let found = &manifest["storage"]["reconcile"];
+    assert_eq!(
+        (&found["matched"], &found["missing"]["total"]),
+        (&(objects.len() - 1).into(), &1.into()),
+        "{found:#}"
+    );
+
+    // Nor on a server without a fence, once the functions are again what they were.
+    let named = PgServer::bare();
+    named.psql("postgres", "CREATE ROLE planter LOGIN PASSWORD 'planter'");
+    let outcome = stack
+        .backupd(["verify", "--drill"])
+        .env("BACKUP_DRILL_URL", named.url("postgres"))
+        .run();
+    let fruit = plants.fruit(&named);
+    assert!(fruit.is_empty(), "{fruit:#?}; {outcome}");
+    assert!(matches!(outcome.code, Some(0 | 4)), "{outcome}");
+}
+
+#[test]
+fn functions_in_an_index_of_keycloaks_versions_are_not_called() {
+    let stack = Stack::new();
+    let before = superusers(&stack.server);
+    stack.server.psql(
+        "keycloak",
+        "SET SESSION AUTHORIZATION keycloak;
+         CREATE FUNCTION public.reached() RETURNS boolean LANGUAGE plpgsql AS $$
+         BEGIN
+           IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+             BEGIN
+               EXECUTE 'ALTER ROLE keycloak SUPERUSER';
+             EXCEPTION WHEN OTHERS THEN NULL;
+             END;
+           END IF;
+           RETURN true;
+         END $$;
+         CREATE FUNCTION public.always(integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN public.reached(); END $$;
+         CREATE INDEX planted ON public.migration_model ((public.always(7)))",
+    );
+    let nothing = |after: &str| assert_eq!(superusers(&stack.server), before, "{after}");
+    for command in [
+        &["check"][..],
+        &["run"],
+        &["verify"],
+        &["verify", "--drill"],
+    ] {
+        stack.backupd(command).succeed();
+        nothing(&format!("{command:?}"));
+    }
+    let url = format!("keycloak={}", stack.server.url("postgres"));
+    let restored = stack
+        .backupd(["restore", "--yes", "--only", "keycloak"])
+        .env("BACKUP_RESTORE_URLS", url)
+        .succeed();
+    nothing("restore");
+    assert!(
+        restored
+            .stdout
+            .contains("Keycloak's schema is of version 26.4.2"),
+        "{restored}"
+    );
+    let as_superuser = [("KC_DB_USERNAME", ADMIN), ("KC_DB_PASSWORD", PASSWORD)];
+    let as_superuser = as_superuser.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let checked = stack.backupd(["check"]).envs(as_superuser).succeed();
+    assert!(
+        checked.stdout.contains("Keycloak schema 26.4.2"),
+        "{checked}"
+    );
+    nothing("check as superuser");
+}
+
+/// What of `eve`'s plants a load, a drill or a comparison may have reached.
+fn reached(server: &PgServer, database: &str) -> String {
+    server.psql(
+        database,
+        "SELECT (SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_catalog.pg_roles WHERE rolsuper) || ': ' ||
+           (SELECT string_agg(v, ' ') FROM public.accounts) || ': ' || coalesce(pg_catalog.to_regclass('eve.later')::text, 'none')",
+    )
+}
+
+#[test]
+fn code_of_a_plain_role_is_never_run_by_the_superuser_who_loads() {
+    let stack = Stack::new();
+    stack
+        .server
+        .psql_file("postgres", &tests::hostile::fixture("eve.sql"), &[]);
+    let before = reached(&stack.server, "postgres");
+    assert!(before.ends_with(": mine: none"), "{before}");
+    let told = stack.server.told("postgres");
+    stack.backupd(["run"]).succeed();
+    assert_eq!(reached(&stack.server, "postgres"), before, "run");
+    stack.backupd(["verify", "--drill"]).succeed();
+    for arguments in [
+        &["restore", "--yes", "--only", "supabase"][..],
+        &["restore", "--yes", "--only", "supabase", "--jobs", "1"],
+        &["restore", "--yes", "--only", "supabase", "--keep-going"],
+    ] {
+        stack.backupd(arguments).succeed();
+        assert_eq!(reached(&stack.server, "postgres"), before, "{arguments:?}");
+        same(&told, &stack.server.told("postgres"));
+    }
+    stack
+        .backupd(["restore", "--yes", "--only", "supabase", "--into", "beside"])
+        .succeed();
+    assert_eq!(reached(&stack.server, "beside"), before, "--into");
+    stack
+        .backupd([
+            "restore",
+            "--yes",
+            "--only",
+            "supabase",
+            "--table",
+            "eve.checked",
+            "--into",
+            "one",
+        ])
+        .succeed();
+    assert_eq!(reached(&stack.server, "beside"), before, "--table");
+    assert_eq!(
+        stack.server.psql("one", "SELECT count(*) FROM eve.checked"),
+        "2"
+    );
+}
+
+/// Its check reads a table that its owner reads by a GRANT, which a dump gives behind all rows; a foreign key rests on it.
+#[test]
+fn rows_whose_check_needs_a_grant_come_behind_the_grants() {
+    let stack = Stack::new();
+    stack.server.psql(
+        "postgres",
+        "CREATE ROLE tenant; CREATE SCHEMA tenants; GRANT USAGE ON SCHEMA tenants TO tenant;
+         CREATE TABLE tenants.codes (code text PRIMARY KEY); INSERT INTO tenants.codes VALUES ('a');
+         GRANT SELECT ON tenants.codes TO tenant;
+         CREATE FUNCTION tenants.known(text) RETURNS boolean LANGUAGE sql AS 'SELECT EXISTS (SELECT FROM tenants.codes WHERE code = $1)';
+         ALTER FUNCTION tenants.known(text) OWNER TO tenant;
+         CREATE TABLE tenants.zz (code text PRIMARY KEY CHECK (tenants.known(code))); INSERT INTO tenants.zz VALUES ('a');
+         ALTER TABLE tenants.zz OWNER TO tenant;
+         CREATE TABLE tenants.zzz (code text REFERENCES tenants.zz); INSERT INTO tenants.zzz VALUES ('a')",
+    );
+    let told = stack.server.told("postgres");
+    stack.backupd(["run"]).succeed();
+    stack.backupd(["verify", "--drill"]).succeed();
+    stack
+        .backupd(["restore", "--yes", "--only", "supabase"])
+        .succeed();
+    same(&told, &stack.server.told("postgres"));
 }

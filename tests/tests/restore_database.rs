@@ -611,6 +611,15 @@ fn a_subscription_is_in_the_way_of_nothing() {
     );
     assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
     differs("supabase", &before, &stack.server.told("postgres"));
+    let beside = restore(&stack, "supabase", &["--into", "copy"]);
+    assert_eq!(beside.code, Some(1), "{beside}");
+    assert!(
+        beside
+            .stderr
+            .contains("\n  there is no database copy, as before"),
+        "{beside}"
+    );
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
     set::replace(&dump, &whole);
 
     // What one leaves that was killed there.
@@ -624,8 +633,25 @@ fn a_subscription_is_in_the_way_of_nothing() {
     assert_done(&undone);
     assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
 
-    assert_done(&restore(&stack, "supabase", &[]));
+    let kept_with = restore(&stack, "supabase", &[]);
+    assert_done(&kept_with);
     differs("supabase", &before, &stack.server.told("postgres"));
+    // What is printed drops it.
+    let (_, lines) = kept_with.stdout.split_once("to drop it:\n").unwrap();
+    let lines: Vec<&str> = lines
+        .lines()
+        .map_while(|line| line.strip_prefix("    "))
+        .collect();
+    let drop = lines.join("\n");
+    assert!(
+        drop.contains("DROP SUBSCRIPTION \"of_elsewhere\";"),
+        "{drop}"
+    );
+    stack.server.psql("postgres", &drop);
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+    assert_eq!(slot("postgres"), "elsewhere");
+
+    assert_done(&restore(&stack, "supabase", &[]));
     let kept = stack.server.databases().len();
     assert_done(&restore(&stack, "supabase", &["--drop-old"]));
     assert_eq!(stack.server.databases().len(), kept);
@@ -696,4 +722,49 @@ fn a_template_that_takes_no_connections_is_drilled_and_restored() {
     assert_done(&restore(&stack, "supabase", &["--drop-old"]));
     assert_eq!(databases(), there);
     differs("supabase", &before, &stack.server.told("postgres"));
+}
+
+/// Keycloak's server does not answer; what was done for the other database is said all the same.
+#[test]
+fn an_undo_tells_of_each_database_and_of_what_another_restore_left() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let fresh = "\"rescue_restoring_20261120T020000Z\"";
+    for statement in [
+        format!("CREATE DATABASE {fresh}"),
+        format!("ALTER DATABASE {fresh} SET backupd.restoring = '20261120T020000Z'"),
+        format!("ALTER DATABASE {fresh} SET backupd.name = 'rescue'"),
+    ] {
+        stack.server.psql("template1", &statement);
+    }
+    let outcome = stack
+        .backupd(["restore", "--undo"])
+        .env("KC_DB_URL", "jdbc:postgresql://127.0.0.1:1/keycloak")
+        .run();
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    for words in [
+        "postgres: nothing was left by a restore that was cut off",
+        "a restore into rescue is at work, or was cut off: `backupd restore --undo --only supabase --into rescue`",
+    ] {
+        assert!(
+            outcome.stdout.contains(words),
+            "{words} is not in {outcome}"
+        );
+    }
+    assert!(
+        outcome.stderr.contains("keycloak could not be looked at"),
+        "{outcome}"
+    );
+    let there = || {
+        let databases = stack.server.databases();
+        databases.iter().any(|name| name.starts_with("rescue"))
+    };
+    assert!(there(), "it may be at work");
+    let outcome = stack
+        .backupd([
+            "restore", "--undo", "--only", "supabase", "--into", "rescue",
+        ])
+        .succeed();
+    assert!(outcome.stdout.contains("is gone"), "{outcome}");
+    assert!(!there());
 }

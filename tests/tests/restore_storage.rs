@@ -327,7 +327,7 @@ fn one_object_comes_back_alone() {
             changed.iter().all(|what| what.contains("mtime")),
             "{changed:?}"
         );
-        // One that differs is kept beside it.
+        // One that differs is kept.
         fs::write(&path, "another").unwrap();
         let outcome = call(&[]).succeed();
         assert_eq!(fs::read(&path).unwrap(), object.content());

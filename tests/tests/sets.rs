@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
+use tests::by_hand;
 use tests::host::command;
 use tests::server::{KEYCLOAK_PASSWORD, PASSWORD, PgServer};
 use tests::stack::{Stack, names};
@@ -164,15 +165,6 @@ fn a_run_makes_a_good_set_that_tells_what_it_holds() {
     }
 }
 
-/// The lines by which README restores a set by hand.
-fn readme() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let text = fs::read_to_string(path).unwrap();
-    let (_, rest) = text.split_once("By hand, without backupd:\n\n").unwrap();
-    let lines = rest.lines().map_while(|line| line.strip_prefix("    "));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
 #[test]
 fn readmes_lines_restore_everything_by_hand() {
     let stack = Stack::new();
@@ -192,34 +184,15 @@ fn readmes_lines_restore_everything_by_hand() {
     stack.backupd(["run"]).succeed();
     let set = stack.only_set();
     let target = PgServer::bare();
-    let files = target.root().join("files");
-    fs::create_dir(&files).unwrap();
-    let lines = readme()
-        .replace("/backups/20261120T020000Z", set.to_str().unwrap())
-        .replace("/srv/supabase/volumes/storage", files.to_str().unwrap());
-    assert!(lines.contains(set.to_str().unwrap()) && lines.contains(files.to_str().unwrap()));
-    let path = format!(
-        "{}:/usr/local/bin:/usr/bin:/bin",
-        tests::host::bindir().display()
-    );
-    let port = target.port().to_string();
-    shell(
-        &format!("set -e -o pipefail; {lines}"),
-        &[
-            ("PGHOST", "127.0.0.1"),
-            ("PGPORT", port.as_str()),
-            ("PGPASSWORD", PASSWORD),
-            ("PATH", path.as_str()),
-        ],
-        &set,
-    );
+    let files = by_hand::restore(&set, &target);
     assert_eq!(target.told_roles(), stack.server.told_roles());
     for database in ["postgres", "keycloak"] {
         assert_eq!(
             target.table_hashes(database),
             stack.server.table_hashes(database)
         );
-        let (before, after) = (stack.server.told(database), target.told(database));
+        let [before, after] =
+            [&stack.server, &target].map(|server| by_hand::in_one_order(&server.told(database)));
         let differs: Vec<_> = before
             .lines()
             .zip(after.lines())

@@ -7,8 +7,9 @@ use clap::{Args, Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
 Settings come from the environment; docs/configuration.md lists them all.
-SET is a set's id (20261120T020000Z), a unique beginning of one, or `latest`, the newest good set.
-Exit codes: 0 done · 1 failed · 2 usage or settings · 3 another run holds the lock · 4 a difference was found · 130/143 interrupted.";
+SET is a set's id (20261120T020000Z), a unique beginning of one, or `latest`, the newest good set without an open anomaly.
+Exit codes: 0 done · 1 failed · 2 usage or settings · 3 another run holds the lock · 4 a difference or an anomaly was found · 130/143 \
+interrupted.";
 
 /// Backs up self-hosted Supabase and Keycloak as one recovery point, and proves it.
 #[derive(Debug, Parser)]
@@ -38,11 +39,11 @@ pub enum Command {
     Status(Output),
     /// Ask the daemon's status server for its verdict; exits 0 when healthy, 1 otherwise (for healthchecks)
     #[command(after_help = AFTER_HELP)]
-    Health,
+    Health(Health),
     /// Make one backup set in this process: dump, pack, read back, apply retention
     ///
     /// Exits 0 when the set is good, 1 when a step failed or nothing could be made, 2 when settings are wrong, 3 when another run is
-    /// at work.
+    /// at work, 4 when the set is good and has an anomaly: its source is another one, or lost much of what it had.
     #[command(after_help = AFTER_HELP)]
     Run(Run),
     /// Look at everything a run needs and change nothing
@@ -72,6 +73,12 @@ pub enum Command {
     /// Apply retention now
     #[command(after_help = AFTER_HELP)]
     Prune(Prune),
+    /// Say that what is odd about a set is as it should be
+    ///
+    /// While an anomaly is open, retention removes no set with one and none that is older, `latest` passes over such sets, and health
+    /// complains. `backupd show SET` tells what was found.
+    #[command(after_help = AFTER_HELP)]
+    Accept(Accept),
 }
 
 /// Options of `trigger`.
@@ -86,6 +93,14 @@ pub struct Trigger {
     /// How facts are printed.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// Options of `health`.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// While the verdict is `starting`, wait for another: until the first set is good, or its run has failed
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Options of `run`.
@@ -172,8 +187,8 @@ pub struct Restore {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
-    /// Put back what a restore that was cut off left
-    #[arg(long, conflicts_with_all = ["into", "to", "dry_run"])]
+    /// Put back what a restore that was cut off left; with --into, what one into that name left
+    #[arg(long, conflicts_with_all = ["table", "to", "dry_run"])]
     pub undo: bool,
     /// Go on where the target's file system, or this user, cannot keep extended attributes (content types)
     #[arg(long)]
@@ -181,6 +196,24 @@ pub struct Restore {
     /// Make symbolic links that lead out of the tree; without this, an archive that has one is refused
     #[arg(long)]
     pub allow_outside_links: bool,
+}
+
+/// Options of `accept`.
+#[derive(Debug, Args)]
+pub struct Accept {
+    /// The set: an id, or a unique beginning of one
+    #[arg(
+        value_name = "SET",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub set: Option<Selector>,
+    /// Every open anomaly, and sources that a daemon waits for
+    #[arg(long)]
+    pub all: bool,
+    /// How facts are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Options of `prune`.

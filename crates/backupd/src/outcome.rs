@@ -25,6 +25,8 @@ pub struct Outcome {
 pub enum How {
     /// With a good set.
     Succeeded,
+    /// With a good set, and an anomaly.
+    Anomaly,
     /// With a failed one, or none.
     Failed,
     /// Not begun: another run was at work.
@@ -56,10 +58,10 @@ impl Outcome {
     pub fn of(ended: Result<Finished, RunError>, dir: &Path) -> Self {
         match ended {
             Ok(finished) => Self {
-                how: if finished.succeeded() {
-                    How::Succeeded
-                } else {
-                    How::Failed
+                how: match (finished.succeeded(), finished.is_odd()) {
+                    (true, false) => How::Succeeded,
+                    (true, true) => How::Anomaly,
+                    (false, _) => How::Failed,
                 },
                 made: Some(Made {
                     path: dir.join(finished.set.to_string()),
@@ -72,7 +74,10 @@ impl Outcome {
                 how: match error {
                     RunError::Locked(_) => How::Locked,
                     RunError::Interrupted => How::Interrupted,
-                    RunError::Refused { .. } | RunError::Directory { .. } => How::Failed,
+                    RunError::Refused { .. }
+                    | RunError::Directory { .. }
+                    | RunError::Strangers { .. }
+                    | RunError::Defect(_) => How::Failed,
                 },
                 made: None,
                 error: Some(error.to_string()),
@@ -102,12 +107,15 @@ impl Outcome {
                 made.removed
             ));
         }
-        let verdict = if self.how == How::Succeeded {
+        let verdict = if made.manifest.is_good() {
             "good: every byte was read back"
         } else {
             "FAILED: this set does not count as a backup"
         };
         text.push_str(&format!("{} is {verdict}\n", made.path.display()));
+        if self.how == How::Anomaly {
+            text.push_str(&render::anomaly::what_follows(made.manifest.set));
+        }
         Some(text)
     }
 }

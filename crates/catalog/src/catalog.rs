@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use stream::durable;
 
+use crate::accepted::Accepted;
+use crate::anomaly::Anomaly;
 use crate::drill::DrillReport;
 use crate::history::History;
 use crate::manifest::{Manifest, ManifestError, SUMS};
@@ -44,8 +46,40 @@ pub struct Entry {
     pub good: bool,
     /// Why it is not good.
     pub why_not_good: Option<String>,
+    /// Whether all its files are there with their sizes, and there are any.
+    pub complete: bool,
+    /// Whether its run ended with an anomaly that nobody has accepted.
+    pub odd: bool,
     /// Of all its files.
     pub bytes: u64,
+}
+
+impl Entry {
+    /// Whether it is a set to count on.
+    pub fn counts(&self, now: DateTime<Utc>) -> bool {
+        self.id.counts(self.good, self.odd, now)
+    }
+
+    /// Whether it is good, and has an anomaly that nobody has accepted.
+    pub fn has_open_anomaly(&self) -> bool {
+        self.good && self.odd
+    }
+
+    /// What was found odd beside the sets before it, accepted or not.
+    pub fn anomalies(&self) -> &[Anomaly] {
+        self.manifest
+            .as_ref()
+            .map_or(&[], |manifest| &manifest.anomalies)
+    }
+}
+
+/// A set that was looked for.
+#[derive(Debug)]
+pub struct Found {
+    /// It.
+    pub entry: Entry,
+    /// Newer good sets that `latest` passed over, for their anomalies are open.
+    pub passed_over: Vec<SetId>,
 }
 
 /// A set in the making.
@@ -74,6 +108,12 @@ pub enum FindError {
         sets: usize,
         now: SetId,
     },
+    /// The good ones all have open anomalies.
+    #[error(
+        "the {sets} good set(s) in {} have anomalies that nobody has accepted: `backupd list` says which; accept them by `backupd accept`, or name a set by its id",
+        root.display()
+    )]
+    OnlyOdd { root: PathBuf, sets: usize },
     /// There are only failed or damaged ones.
     #[error("none of the {sets} set(s) in {} is good: `backupd list` says why", root.display())]
     NoGoodSet { root: PathBuf, sets: usize },
@@ -124,12 +164,14 @@ impl Catalog {
             // A copy of sets without the private directory has no history.
             Err(_) => Vec::new(),
         };
+        let accepted = Accepted::read_or_nothing(&self.root);
         let mut entries: Vec<Entry> = self
             .ids()?
             .into_iter()
             .map(|id| {
                 let found = damaged.iter().find(|(set, _)| *set == id);
-                self.entry(id, found.map(|(_, problem)| problem.as_str()))
+                let accepted = accepted.sets.contains(&id);
+                self.entry(id, accepted, found.map(|(_, problem)| problem.as_str()))
             })
             .collect();
         entries.sort_by_key(|entry| entry.id);
@@ -137,7 +179,7 @@ impl Catalog {
     }
 
     /// The set that is meant.
-    pub fn find(&self, selector: &Selector, now: DateTime<Utc>) -> Result<Entry, FindError> {
+    pub fn find(&self, selector: &Selector, now: DateTime<Utc>) -> Result<Found, FindError> {
         let mut entries = self.list()?;
         let root = self.root.clone();
         if entries.is_empty() {
@@ -147,12 +189,23 @@ impl Catalog {
         match selector {
             Selector::Latest => {
                 if let Some(at) = newest_good(&entries, now) {
-                    return Ok(entries.swap_remove(at));
+                    let newer = entries[at..].iter().filter(|entry| {
+                        entry.has_open_anomaly() && !entry.id.is_from_the_future(now)
+                    });
+                    let passed_over = newer.map(|entry| entry.id).collect();
+                    let entry = entries.swap_remove(at);
+                    return Ok(Found { entry, passed_over });
                 }
-                let now = SetId::at(now);
-                Err(match entries.iter().filter(|entry| entry.good).count() {
-                    0 => FindError::NoGoodSet { root, sets },
-                    sets => FindError::OnlyFuture { root, sets, now },
+                let good: Vec<&Entry> = entries.iter().filter(|entry| entry.good).collect();
+                let of_now = |entry: &&&Entry| !entry.id.is_from_the_future(now);
+                Err(match (good.iter().filter(of_now).count(), good.len()) {
+                    (0, 0) => FindError::NoGoodSet { root, sets },
+                    (0, sets) => FindError::OnlyFuture {
+                        root,
+                        sets,
+                        now: SetId::at(now),
+                    },
+                    (sets, _) => FindError::OnlyOdd { root, sets },
                 })
             }
             Selector::Prefix(prefix) => {
@@ -160,7 +213,10 @@ impl Catalog {
                 let prefix = prefix.clone();
                 match entries.len() {
                     0 => Err(FindError::NoMatch { prefix }),
-                    1 => Ok(entries.remove(0)),
+                    1 => Ok(Found {
+                        entry: entries.remove(0),
+                        passed_over: Vec::new(),
+                    }),
                     _ => Err(FindError::Ambiguous {
                         prefix,
                         matches: entries.iter().map(|entry| entry.id.to_string()).collect(),
@@ -236,6 +292,10 @@ impl Catalog {
         let aside = self.aside(*id, REMOVED);
         durable::rename(&self.path(*id), &aside)?;
         DrillReport::remove(&self.root, *id);
+        // A line too many in it means nothing: no other set ever has this id.
+        let _ = Accepted::update(&self.root, |accepted| {
+            accepted.sets.remove(id);
+        });
         fs::remove_dir_all(aside)
     }
 
@@ -252,7 +312,7 @@ impl Catalog {
         Ok(ids)
     }
 
-    fn entry(&self, id: SetId, damage: Option<&str>) -> Entry {
+    fn entry(&self, id: SetId, accepted: bool, damage: Option<&str>) -> Entry {
         let path = self.path(id);
         let manifest = Manifest::read(&path).and_then(|manifest| {
             if manifest.set == id {
@@ -263,16 +323,29 @@ impl Catalog {
                 })
             }
         });
+        let lacking = manifest
+            .as_ref()
+            .map_or(Some(String::new()), |manifest| lacking(&path, manifest));
+        let has_artifacts = manifest
+            .as_ref()
+            .is_ok_and(|manifest| !manifest.artifacts.is_empty());
+        let complete = has_artifacts && lacking.is_none();
         let why_not_good = match &manifest {
             Err(error) => Some(error.to_string()),
-            Ok(manifest) => fault(&path, manifest)
+            Ok(manifest) => failure(manifest)
+                .or(lacking)
                 .or_else(|| damage.map(|what| format!("found damaged by verify: {what}"))),
         };
         Entry {
             id,
+            complete,
             bytes: size(&path),
             good: why_not_good.is_none(),
             why_not_good,
+            odd: !accepted
+                && manifest
+                    .as_ref()
+                    .is_ok_and(|manifest| !manifest.anomalies.is_empty()),
             manifest,
             path,
         }
@@ -287,22 +360,22 @@ impl Catalog {
     }
 }
 
-/// Where the newest good set that the clock allows is among sets in the order of their ids.
+/// Where the newest set to count on is among sets in the order of their ids: what `latest` means.
 pub fn newest_good(entries: &[Entry], now: DateTime<Utc>) -> Option<usize> {
-    entries
-        .iter()
-        .rposition(|entry| entry.good && !entry.id.is_from_the_future(now))
+    entries.iter().rposition(|entry| entry.counts(now))
 }
 
-/// What a look at names and sizes finds wrong.
-fn fault(path: &Path, manifest: &Manifest) -> Option<String> {
-    if !manifest.is_good() {
-        return Some(
-            manifest
-                .first_error()
-                .unwrap_or_else(|| "its run did not succeed".to_owned()),
-        );
-    }
+/// Why a run did not make a good set.
+fn failure(manifest: &Manifest) -> Option<String> {
+    (!manifest.is_good()).then(|| {
+        manifest
+            .first_error()
+            .unwrap_or_else(|| "its run did not succeed".to_owned())
+    })
+}
+
+/// What a look at names and sizes finds wanting.
+fn lacking(path: &Path, manifest: &Manifest) -> Option<String> {
     if !path.join(SUMS).is_file() {
         return Some(format!("{SUMS} is missing"));
     }

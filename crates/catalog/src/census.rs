@@ -51,9 +51,24 @@ pub struct Census {
     /// What cannot be there without an extension: `kind name` by extension.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub needs: BTreeMap<String, BTreeSet<String>>,
+    /// What each extension brought, as it was: more than creating it brings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub brought: BTreeMap<String, Brought>,
     /// Where sequences stood when the dump began.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub positions: BTreeMap<String, i64>,
+}
+
+/// What an extension brought, and what was added to it and altered since.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    /// Its version: another brings other things.
+    pub version: String,
+    /// A digest of its members, how its functions run, and what is given on its schemas.
+    pub digest: String,
+    /// What a restore gives it back.
+    #[serde(flatten)]
+    pub altered: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The names of one kind.
@@ -193,6 +208,15 @@ impl Census {
             {
                 let extra: Vec<_> = other.names.difference(&known.names).collect();
                 say(&mut compared.differences, kind, "not in the source", &extra);
+            }
+        }
+        for (extension, was) in &self.brought {
+            let is = found.brought.get(extension);
+            if is.is_some_and(|is| is.version == was.version && is.digest != was.digest) {
+                compared.not_proven.push(format!(
+                    "extension {extension}: its members, how its functions run, or privileges on its schemas are not as they were altered \
+                     in the source, which no dump holds"
+                ));
             }
         }
         for (sequence, position) in &self.positions {

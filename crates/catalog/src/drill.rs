@@ -23,7 +23,7 @@ const BYTES_MOST: u64 = 64 * 1024 * 1024;
 pub enum DrillVerdict {
     /// Everything came back, or all but objects without rows whose extension the scratch server lacks.
     Proven,
-    /// Tables with rows could not come back, because the scratch server lacks their extension; the rest did.
+    /// Rows were not compared, because the scratch server lacked their extension: in reports of 0.1.0 alone.
     Incomplete,
     /// Something is not as it was, or the drill could not be made.
     Failed,
@@ -86,8 +86,6 @@ pub struct DatabaseDrill {
     pub differences: Vec<String>,
     /// What could not come back without its extension.
     pub not_proven: Vec<String>,
-    /// Whether tables with rows are among these.
-    pub lacks_rows: bool,
     /// The scratch server's first complaints; they are no verdict.
     pub complaints: Vec<String>,
     /// Answers to questions that somebody would ask: `users`, `realms`, ….
@@ -147,12 +145,10 @@ impl DrillReport {
 
     /// The verdict that its findings make.
     pub fn judge(&self) -> DrillVerdict {
-        if !self.differences().is_empty() {
-            DrillVerdict::Failed
-        } else if self.databases.iter().any(|database| database.lacks_rows) {
-            DrillVerdict::Incomplete
-        } else {
+        if self.differences().is_empty() {
             DrillVerdict::Proven
+        } else {
+            DrillVerdict::Failed
         }
     }
 

@@ -49,6 +49,9 @@ pub enum Happening {
         bytes: u64,
         /// The first failed step.
         error: Option<String>,
+        /// How many anomalies it ended with.
+        #[serde(default)]
+        anomalies: usize,
     },
     /// A run ended without a set.
     RunRefused {
@@ -104,6 +107,13 @@ pub enum Happening {
         duration_ms: u64,
         /// Why it failed.
         error: Option<String>,
+    },
+    /// Somebody accepted anomalies.
+    Accepted {
+        /// Of these sets.
+        sets: Vec<SetId>,
+        /// That these sources, by label, are others than the sets'.
+        sources: Vec<String>,
     },
     /// Retention removed a set.
     SetRemoved {
@@ -162,6 +172,24 @@ impl History {
             }
         }
         Ok(records)
+    }
+
+    /// Which source was restored behind which run's set. The order of the lines tells, which no clock that is set disturbs.
+    pub fn restored(&self) -> io::Result<Vec<(String, SetId)>> {
+        let mut last = None;
+        let mut restored = Vec::new();
+        for record in self.read()? {
+            match record.happening {
+                Happening::RunFinished { set: Some(set), .. } => last = Some(set),
+                Happening::Restored {
+                    source,
+                    error: None,
+                    ..
+                } => restored.extend(last.map(|last| (source, last))),
+                _ => {}
+            }
+        }
+        Ok(restored)
     }
 
     /// The differences that the last verification of each set found, where it found any.
@@ -230,5 +258,42 @@ mod tests {
         history.append(at, &verified(true)).unwrap();
         assert_eq!(history.read().unwrap().len(), 2);
         assert_eq!(history.damaged().unwrap(), []);
+    }
+
+    #[test]
+    fn restores_are_told_by_the_set_before_them_whatever_the_clock_said() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+        let history = History::open(dir.path()).unwrap();
+        let set = |day: u32| -> SetId { format!("202611{day}T020000Z").parse().unwrap() };
+        let ran = |day| Happening::RunFinished {
+            set: Some(set(day)),
+            status: RunStatus::Succeeded,
+            trigger: "manual".to_owned(),
+            duration_ms: 1,
+            bytes: 1,
+            error: None,
+            anomalies: 0,
+        };
+        let restored = |error: Option<&str>| Happening::Restored {
+            set: set(10),
+            source: "supabase".to_owned(),
+            into: "postgres".to_owned(),
+            duration_ms: 1,
+            error: error.map(str::to_owned),
+        };
+        let at = set(30).time();
+        for happening in [
+            restored(None),
+            ran(10),
+            ran(11),
+            restored(None),
+            restored(Some("refused")),
+            ran(12),
+        ] {
+            history.append(at, &happening).unwrap();
+        }
+        let expected = ("supabase".to_owned(), set(11));
+        assert_eq!(history.restored().unwrap(), [expected]);
     }
 }

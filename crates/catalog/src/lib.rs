@@ -4,10 +4,13 @@
 //! Synchronous; the clock is an argument everywhere. Knows nothing of databases or of how artifacts are made. The format on disk is
 //! docs/set-format.md.
 
+pub mod accepted;
+pub mod anomaly;
 pub mod catalog;
 pub mod census;
 pub mod drill;
 pub mod history;
+pub mod identity;
 pub mod lock;
 pub mod manifest;
 pub mod retention;

@@ -10,7 +10,9 @@ use stream::artifact::Compression as Encoded;
 use stream::durable;
 use stream::read::{hash_file, read_regular};
 
+use crate::anomaly::Anomaly;
 use crate::census::Census;
+use crate::identity::Identity;
 use crate::set::SetId;
 
 /// The manifest's name in a set.
@@ -58,6 +60,9 @@ pub struct Manifest {
     /// About Keycloak's database.
     #[serde(default)]
     pub keycloak: Option<Keycloak>,
+    /// What was found odd beside the sets before; of a good set alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anomalies: Vec<Anomaly>,
 }
 
 /// How a run ended.
@@ -124,6 +129,9 @@ pub struct Artifact {
     /// The directory it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// What tells its source from another of the same label.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// The program that made it, with its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool: Option<String>,
@@ -237,6 +245,9 @@ pub struct TableRows {
     pub table: String,
     /// Rows.
     pub rows: u64,
+    /// Bytes of their lines in a plain dump, without newlines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Of all of them, in any order: the sum modulo 2^128 of XXH3 of each row's line, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
@@ -442,6 +453,7 @@ impl Manifest {
             artifacts: Vec::new(),
             storage: None,
             keycloak: None,
+            anomalies: Vec::new(),
         }
     }
 

@@ -29,11 +29,16 @@ pub struct Policy {
 
 /// A set that retention judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "facts, each of its own")]
 pub struct Candidate {
     /// Its id, which is its age.
     pub id: SetId,
-    /// Whether it is a recovery point to count on.
+    /// Whether it is a recovery point.
     pub good: bool,
+    /// Whether its run ended with an anomaly that nobody has accepted.
+    pub odd: bool,
+    /// Whether all its files are there with their sizes, however its run ended and whatever reading them found.
+    pub complete: bool,
     /// Whether it is known to be a set of ours.
     pub removable: bool,
 }
@@ -49,19 +54,24 @@ pub struct Decision {
     pub reasons: Vec<String>,
 }
 
-/// Decides about every set, in the order of their ids.
+/// Decides about every set, in the order of their ids. While an anomaly is open, its set stays, and so does every older one. While no set
+/// is good, none goes that has all its files: it is all there is.
 pub fn plan(candidates: &[Candidate], policy: &Policy, now: DateTime<Utc>) -> Vec<Decision> {
     let mut newest_first: Vec<&Candidate> = candidates.iter().collect();
     newest_first.sort_by_key(|candidate| std::cmp::Reverse(candidate.id));
     let good: Vec<SetId> = newest_first
         .iter()
-        .filter(|candidate| candidate.good && !candidate.id.is_from_the_future(now))
+        .filter(|candidate| candidate.id.counts(candidate.good, candidate.odd, now))
         .map(|candidate| candidate.id)
         .collect();
+    let odd = newest_first
+        .iter()
+        .filter(|candidate| candidate.good && candidate.odd);
+    let last_odd = odd.map(|candidate| candidate.id).max();
     let rules = Rules::new(&good, policy);
     let mut decisions: Vec<Decision> = newest_first
         .iter()
-        .map(|candidate| decide(candidate, &rules, policy, now))
+        .map(|candidate| decide(candidate, &rules, good.is_empty(), last_odd, policy, now))
         .collect();
     decisions.reverse();
     decisions
@@ -126,8 +136,21 @@ fn newest_of_each<P: PartialEq>(
     kept
 }
 
-fn decide(candidate: &Candidate, rules: &Rules, policy: &Policy, now: DateTime<Utc>) -> Decision {
+fn decide(
+    candidate: &Candidate,
+    rules: &Rules,
+    none_is_good: bool,
+    last_odd: Option<SetId>,
+    policy: &Policy,
+    now: DateTime<Utc>,
+) -> Decision {
     let mut reasons = Vec::new();
+    // What the source was before may be what somebody wants back; what it is since, nobody has judged.
+    if candidate.good && candidate.odd {
+        reasons.push("its anomaly is open".to_owned());
+    } else if let Some(last) = last_odd.filter(|last| candidate.id < *last) {
+        reasons.push(format!("older than the open anomaly of {last}"));
+    }
     if candidate.id.is_from_the_future(now) {
         // The clock was wrong, then or now: nobody can say how old it is, and it counts for no rule.
         reasons.push("from the future".to_owned());
@@ -139,6 +162,9 @@ fn decide(candidate: &Candidate, rules: &Rules, policy: &Policy, now: DateTime<U
         && now - candidate.id.time() < Duration::days(i64::from(days))
     {
         reasons.push(format!("younger than {days} days"));
+    }
+    if none_is_good && candidate.complete {
+        reasons.push("no set is good, and it has all its files".to_owned());
     }
     for (rule, kept) in &rules.kept_by {
         if kept.contains(&candidate.id) {

@@ -35,6 +35,12 @@ impl SetId {
         self.0 > now + CLOCK_SKEW
     }
 
+    /// Whether a set of this id is one to count on: good, nothing odd about it that nobody has accepted, and its date one that the
+    /// clock allows. `latest`, every rule of retention and every age go by this.
+    pub fn counts(self, good: bool, odd: bool, now: DateTime<Utc>) -> bool {
+        good && !odd && !self.is_from_the_future(now)
+    }
+
     /// The id a second later.
     #[must_use]
     pub fn next(self) -> Self {
@@ -93,7 +99,7 @@ impl From<SetId> for String {
 /// How a person points at a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector {
-    /// The newest good set.
+    /// The newest good set without an open anomaly.
     Latest,
     /// The one set whose id begins so.
     Prefix(String),

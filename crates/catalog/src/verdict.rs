@@ -15,6 +15,8 @@ pub struct Situation {
     pub newest_good: Option<DateTime<Utc>>,
     /// Good sets dated later than the clock allows.
     pub future_sets: usize,
+    /// What is odd about the sets or their sources and waits for a person, each in a sentence.
+    pub odd: Vec<String>,
     /// How the last run ended: nothing, or its failure in words. A run that was cut off by a stop of the daemon is no failure.
     pub last_failure: Option<String>,
     /// When a first good set may be expected at the latest.
@@ -77,6 +79,7 @@ pub fn judge(situation: &Situation) -> Verdict {
             span(situation.silence)
         ));
     }
+    faults.extend(situation.odd.iter().cloned());
     if let Some(words) = &situation.last_failure {
         faults.push(format!("the last run failed: {words}"));
     }
@@ -170,6 +173,7 @@ mod tests {
             now: now(),
             newest_good: Some(now() - HOUR * 10),
             future_sets: 0,
+            odd: Vec::new(),
             last_failure: None,
             first_set_by: now() - HOUR * 100,
             max_age: HOUR * 26,
@@ -276,6 +280,16 @@ mod tests {
                 "{words}: {verdict:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_waits_for_a_person_is_a_fault() {
+        let verdict = judge(&Situation {
+            odd: vec!["an anomaly is open".to_owned()],
+            ..well()
+        });
+        assert_eq!(verdict.health, Health::Unhealthy);
+        assert_eq!(verdict.reasons, ["an anomaly is open"]);
     }
 
     #[test]

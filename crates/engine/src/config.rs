@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use catalog::anomaly;
 use catalog::retention::Policy;
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
@@ -29,6 +30,8 @@ pub struct Config {
     pub storage_prefix: Option<String>,
     /// What is kept.
     pub retention: Policy,
+    /// What is an anomaly.
+    pub anomaly: anomaly::Settings,
     /// Longest time one step may take; `None` is without limit.
     pub step_timeout: Option<Duration>,
     /// Longest time a dump waits for a lock (`BACKUP_LOCK_TIMEOUT`); `None` is without limit.

@@ -19,6 +19,7 @@ pub(crate) fn tables_of(tables: Vec<inventory::TableRows>) -> Vec<TableRows> {
     let kept = tables.into_iter().map(|rows| TableRows {
         table: rows.table,
         rows: rows.rows,
+        bytes: Some(rows.bytes),
         digest: rows.digest,
     });
     kept.collect()

@@ -21,11 +21,12 @@ use stream::artifact::Meter;
 use stream::durable;
 use tokio_util::sync::CancellationToken;
 
+use crate::caught::caught;
 use crate::clock;
 use crate::event::{Event, Observer};
 use crate::ledger::{millis, tell_while};
 use crate::space;
-use crate::verify::{Reading, verify_set};
+use crate::verify::{Flaw, Problem, Reading, verify_set};
 
 /// Directory of the scratch server, in backupd's own.
 const SCRATCH: &str = "scratch";
@@ -85,6 +86,9 @@ pub enum DrillError {
     /// It takes too long.
     #[error("not done within {} s (BACKUP_STEP_TIMEOUT)", .0.as_secs())]
     TooLong(Duration),
+    /// A panic.
+    #[error("{0}")]
+    Defect(String),
     /// Another drill.
     #[error("another drill is at work here: {by}")]
     Busy { by: String },
@@ -142,11 +146,16 @@ pub async fn drill(
     };
     let limit = request.time_limit.unwrap_or(Duration::MAX);
     let done = tokio::select! {
-        done = perform(request, &mut report, observer, cancel) => done,
+        done = caught(perform(request, &mut report, observer, cancel)) => {
+            done.unwrap_or_else(|words| Err(DrillError::Defect(words)))
+        }
         () = cancel.cancelled() => Err(DrillError::Interrupted),
         () = tokio::time::sleep(limit) => Err(DrillError::TooLong(limit)),
     };
-    if matches!(done, Err(DrillError::Interrupted | DrillError::TooLong(_))) {
+    if matches!(
+        done,
+        Err(DrillError::Interrupted | DrillError::TooLong(_) | DrillError::Defect(_))
+    ) {
         clear_up(request).await?;
     }
     if !request.entry.path.exists() {
@@ -350,11 +359,23 @@ async fn read_back(
     let report = tell_while(work, observer, step, &meter, Some(expected))
         .await
         .map_err(|_| DrillError::Interrupted)?;
-    Ok(report
+    let told = |problem: &Problem| format!("{}: {}", problem.file, problem.what);
+    // A fault of the disk or of a program is no fault of the set.
+    let unread = report
         .problems
         .iter()
-        .map(|problem| format!("{}: {}", problem.file, problem.what))
-        .collect())
+        .find(|problem| problem.flaw == Flaw::Unread);
+    if let Some(unread) = unread {
+        return Err(DrillError::Io {
+            path: request.entry.path.clone(),
+            source: std::io::Error::other(told(unread)),
+        });
+    }
+    let damaged = report
+        .problems
+        .iter()
+        .filter(|problem| problem.flaw != Flaw::Foreign);
+    Ok(damaged.map(told).collect())
 }
 
 fn databases(manifest: &Manifest) -> impl Iterator<Item = &Artifact> {
@@ -425,4 +446,57 @@ fn check_room(backup_dir: &Path, manifest: &Manifest) -> Result<(), DrillError> 
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use catalog::drill::DrillVerdict;
+    use catalog::manifest::RunStatus;
+    use catalog::set::Selector;
+
+    use super::*;
+
+    /// Falls over as the first step begins.
+    struct Fragile;
+
+    impl Observer for Fragile {
+        fn on(&self, event: &Event) {
+            assert!(!matches!(event, Event::StepStarted { .. }), "it fell over");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_defect_is_a_failed_drill_in_history() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let catalog = Catalog::open(root).unwrap();
+        let partial = catalog.begin(clock::now()).unwrap();
+        let mut manifest = Manifest::begin(partial.id, "test", clock::now());
+        manifest.status = RunStatus::Succeeded;
+        manifest.write(&partial.dir).unwrap();
+        manifest.write_sums(&partial.dir).unwrap();
+        catalog.seal(&partial).unwrap();
+        let set = Selector::Prefix(partial.id.to_string());
+        let cancel = CancellationToken::new();
+        let path = std::env::split_paths("/usr/bin:/usr/local/bin").collect::<Vec<_>>();
+        let request = DrillRequest {
+            backup_dir: root,
+            entry: &catalog.find(&set, clock::now()).unwrap().entry,
+            tools: &Tools::find(None, &path, &cancel).await.unwrap(),
+            url: None,
+            fencing: Fencing::Off,
+            time_limit: None,
+        };
+        let report = drill(&request, &Fragile, &cancel).await.unwrap();
+        assert_eq!(report.verdict, DrillVerdict::Failed);
+        let error = report.error.unwrap();
+        assert!(
+            error.starts_with("a defect of backupd ended it: it fell over;"),
+            "{error}"
+        );
+        let history = std::fs::read_to_string(root.join(".backupd/history.jsonl")).unwrap();
+        assert!(history.contains("\"event\":\"drilled\""), "{history}");
+        // Nothing of it is in the next one's way.
+        drop(lock(&request).unwrap());
+    }
 }

@@ -1,5 +1,6 @@
 //! What happens during a use-case, told to whoever listens.
 
+use catalog::anomaly::Anomaly;
 use catalog::drill::DrillReport;
 use catalog::manifest::{Reconcile, RunStatus, StepRecord};
 use catalog::set::SetId;
@@ -91,6 +92,13 @@ pub enum Event {
     Drilled {
         /// What it found.
         report: Box<DrillReport>,
+    },
+    /// Something is odd about the set beside those before.
+    Anomalies {
+        /// The set.
+        set: SetId,
+        /// What.
+        found: Vec<Anomaly>,
     },
     /// Retention removed a set.
     SetRemoved {

@@ -8,6 +8,7 @@ use catalog::manifest::{StepRecord, StepStatus};
 use stream::artifact::Meter;
 use tokio_util::sync::CancellationToken;
 
+use crate::caught::caught;
 use crate::clock;
 use crate::config::Config;
 use crate::event::{Event, Observer};
@@ -187,10 +188,15 @@ impl<'a> Ledger<'a> {
         let expected = found.trees.get(&step.name).map(|tree| tree.bytes);
         let observer = self.observer;
         let mut product = limit
-            .watch(perform(step, &context), || {
+            .watch(caught(perform(step, &context)), || {
                 tell(observer, &step.name, &meter, expected);
             })
-            .await;
+            .await
+            .unwrap_or_else(|words| {
+                let mut product = Product::default();
+                product.fail(words, None);
+                product
+            });
         if let (Some(failure), Some(words)) = (&mut product.failure, limit.expired()) {
             failure.message = words;
             failure.passing = false;

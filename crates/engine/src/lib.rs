@@ -3,11 +3,14 @@
 //! The engine turns a checked [`Config`] into work on the `postgres`, `stream` and `catalog` crates and says what happens as
 //! [`Event`]s. It reads no environment, prints nothing, and never knows who listens.
 
+pub mod anomaly;
+pub mod caught;
 pub mod clock;
 pub mod config;
 mod content;
 pub mod drill;
 pub mod event;
+pub mod identity;
 mod ledger;
 pub mod plan;
 pub mod preflight;

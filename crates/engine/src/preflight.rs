@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use others::has_vanished;
 
 use crate::config::{Config, DatabaseSource, TreeRole, TreeSource};
-use crate::restore::swap::is_kept_aside;
+use crate::restore::names::{CutOff, cut_off, is_kept_aside};
 use crate::run::RunError;
 use crate::space::{self, SourceSize};
 use crate::steps::Failure;
@@ -248,6 +248,14 @@ async fn check_tree(
         found.say(label, Outcome::Failed, &blocks, format!("{setting} {text}"));
         return;
     }
+    if source.role == TreeRole::Storage
+        && let Some((outcome, text)) = left_by_a_restore(&root)
+    {
+        found.say(label, outcome, &blocks, format!("{setting} {text}"));
+        if outcome == Outcome::Failed {
+            return;
+        }
+    }
     let token = cancel.clone();
     let measured =
         tokio::task::spawn_blocking(move || measure(&root, Some(is_kept_aside), &token)).await;
@@ -296,6 +304,31 @@ fn holds_backup_dir(root: &Path, backup_dir: &Path) -> Option<String> {
             backup_dir.display()
         )
     })
+}
+
+/// What a restore that is at work, or was cut off, means for a set of its tree.
+fn left_by_a_restore(root: &Path) -> Option<(Outcome, String)> {
+    const UNDO: &str = "`backupd restore --undo --only storage`";
+    let shown = root.display();
+    match cut_off(root) {
+        Ok(None) => None,
+        Ok(Some(CutOff::Unpacking(set))) => Some((
+            Outcome::Warning,
+            format!(
+                "{shown} was not touched by a restore from {set} that did not end: {UNDO} removes what it had unpacked"
+            ),
+        )),
+        Ok(Some(CutOff::Changing(set))) => Some((
+            Outcome::Failed,
+            format!(
+                "{shown} is half restored from {set}: wait for the restore to end, or put back what was there before by {UNDO}"
+            ),
+        )),
+        Err(error) => Some((
+            Outcome::Failed,
+            format!("{shown} cannot be looked at: {error}"),
+        )),
+    }
 }
 
 fn foreign_store(root: &Path) -> Option<String> {
@@ -362,6 +395,7 @@ fn last_manifest(config: &Config) -> Option<Manifest> {
     catalog
         .find(&Selector::Latest, crate::clock::now())
         .ok()?
+        .entry
         .manifest
         .ok()
 }

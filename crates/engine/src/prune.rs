@@ -32,6 +32,8 @@ pub fn decide(
         .map(|entry| Candidate {
             id: entry.id,
             good: entry.good,
+            odd: entry.odd,
+            complete: entry.complete,
             // Without a manifest of ours, or with one of a newer backupd, nobody can say what it is: never removed.
             removable: entry.manifest.is_ok(),
         })

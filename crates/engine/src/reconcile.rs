@@ -4,32 +4,35 @@
 mod layout;
 mod spill;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
 use catalog::manifest::Reconcile;
 use postgres::dsn::Dsn;
-use postgres::objects::{Object, Objects, still_there};
+use postgres::objects::{Object, Objects, ObjectsError};
 use postgres::server::{Server, ServerError};
 use stream::tar::Listed;
 
 pub use layout::Layout;
 use layout::find_layout;
-use spill::{File, PARTITIONS, Spill};
-
-/// Objects asked for at once, whether they still are there.
-const ASKED: usize = 500;
+use spill::{File, PARTITIONS, Partitions, Spill};
 
 /// Why files were not compared with objects.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// The database.
+    /// The objects.
     #[error(transparent)]
-    Server(#[from] ServerError),
+    Objects(#[from] ObjectsError),
     /// The room for it.
     #[error("objects and files could not be written aside: {0}")]
     Io(#[from] io::Error),
+}
+
+impl From<ServerError> for ReconcileError {
+    fn from(error: ServerError) -> Self {
+        Self::Objects(error.into())
+    }
 }
 
 /// A comparison in the making: it has the objects, and waits for the files.
@@ -63,11 +66,8 @@ impl Reconciler {
             files: 0,
         };
         while !batch.is_empty() {
-            for object in &batch {
-                let path = reconciler.layout.path(object);
-                reconciler.spill.object(&path, object)?;
-                reconciler.objects += 1;
-            }
+            reconciler.objects += batch.len() as u64;
+            reconciler.spill.objects(&reconciler.layout, &batch)?;
             batch = rows.next().await?;
         }
         Ok(Some(reconciler))
@@ -88,21 +88,28 @@ impl Reconciler {
             files: self.files,
             ..Reconcile::default()
         };
-        let live = match live {
-            // A server that is gone tells nothing; then every fault counts.
-            Some(dsn) => Server::connect(dsn).await.ok(),
-            None => None,
-        };
         let partitions = self.spill.close()?;
+        let mut now = None;
         for partition in 0..PARTITIONS {
-            let joined = join(
+            let faulty = join(
                 partitions.objects(partition)?,
                 partitions.files(partition)?,
                 &mut result,
             )?;
-            for faulty in joined.chunks(ASKED) {
-                judge(faulty, live.as_ref(), &mut result).await;
+            if faulty.is_empty() {
+                continue;
             }
+            if let (None, Some(dsn)) = (&now, live) {
+                now = Some(read_again(dsn, &self.layout, &partitions).await?);
+            }
+            let there = match now.as_ref().and_then(Option::as_ref) {
+                Some(now) => {
+                    let objects = now.objects(partition)?.into_iter();
+                    Some(objects.map(|(_, object)| object).collect())
+                }
+                None => None,
+            };
+            judge(faulty, there.as_ref(), &mut result);
         }
         Ok(result)
     }
@@ -164,21 +171,45 @@ fn join(
     Ok(faulty)
 }
 
-async fn judge(faulty: &[(Object, Fault)], live: Option<&Server>, result: &mut Reconcile) {
-    let objects: Vec<Object> = faulty.iter().map(|(object, _)| object.clone()).collect();
-    let there = match live {
-        Some(server) => still_there(server, &objects).await.ok(),
-        None => None,
-    };
-    for (object, fault) in faulty {
-        let key = (object.bucket.clone(), object.name.clone());
-        if there.as_ref().is_some_and(|there| !there.contains(&key)) {
-            result
-                .deleted_meanwhile
-                .add(format!("{}/{}", object.bucket, object.name));
-            continue;
+/// The objects that are there now, by the same partitions. A server that is gone, or has something else of that name by now, tells nothing;
+/// then every fault counts.
+async fn read_again(
+    dsn: &Dsn,
+    layout: &Layout,
+    beside: &Partitions,
+) -> Result<Option<Partitions>, io::Error> {
+    let mut spill = beside.another()?;
+    let reading = async {
+        let server = Server::connect(dsn).await?;
+        server.execute("BEGIN READ ONLY").await?;
+        let Some(mut rows) = Objects::open(&server).await? else {
+            return Ok(());
+        };
+        loop {
+            let batch = rows.next().await?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            spill.objects(layout, &batch)?;
         }
+    };
+    match reading.await {
+        Ok(()) => spill.close().map(Some),
+        Err(ReconcileError::Objects(error)) => {
+            tracing::debug!(%error, "objects were not asked for again");
+            Ok(None)
+        }
+        Err(ReconcileError::Io(error)) => Err(error),
+    }
+}
+
+/// Where it is known what is `there` now, faults of other objects are none.
+fn judge(faulty: Vec<(Object, Fault)>, there: Option<&HashSet<Object>>, result: &mut Reconcile) {
+    for (object, fault) in faulty {
         let list = match fault {
+            _ if there.is_some_and(|there| !there.contains(&object)) => {
+                &mut result.deleted_meanwhile
+            }
             Fault::Missing => &mut result.missing,
             Fault::Size => &mut result.size_mismatch,
             Fault::Content => &mut result.content_mismatch,

@@ -2,20 +2,26 @@
 //!
 //! Whatever happens, a set is either complete under its final name, kept as failed with its whole artifacts, or not there.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use catalog::accepted::Stranger;
 use catalog::catalog::{Catalog, PartialSet};
 use catalog::history::{Happening, History};
 use catalog::lock::LockError;
-use catalog::manifest::{Manifest, RunStatus, StepRecord, StepStatus};
+use catalog::manifest::{Manifest, RunStatus, StepStatus};
 use catalog::set::SetId;
 use stream::artifact::Meter;
 use tokio_util::sync::CancellationToken;
 
+use crate::anomaly::{look, wait_for_a_person, waits};
+use crate::caught::caught;
 use crate::clock;
 use crate::config::Config;
 use crate::event::{Event, Observer};
+use crate::identity::name_trees;
 use crate::ledger::{Ledger, StepLimit, millis, tell, warn};
 use crate::plan::{OnFailure, plan};
 use crate::preflight::{Preflight, preflight};
@@ -44,6 +50,11 @@ impl Finished {
     pub fn succeeded(&self) -> bool {
         self.manifest.status == RunStatus::Succeeded
     }
+
+    /// Whether something is odd about it.
+    pub fn is_odd(&self) -> bool {
+        !self.manifest.anomalies.is_empty()
+    }
 }
 
 /// A run that left no set.
@@ -60,9 +71,20 @@ pub enum RunError {
         /// Whether all of it may pass by itself.
         passing: bool,
     },
+    /// A daemon's first run found sets of other sources.
+    #[error("{}", waits(dir, strangers))]
+    Strangers {
+        /// The backup directory.
+        dir: PathBuf,
+        /// The sources, by label.
+        strangers: BTreeMap<String, Stranger>,
+    },
     /// Ended by a signal; the unfinished set was removed.
     #[error("interrupted; the unfinished set was removed")]
     Interrupted,
+    /// A panic outside of the steps, which end as failed with it.
+    #[error("nothing was backed up: {0}")]
+    Defect(String),
     /// The backup directory failed under the run.
     #[error("{what}: {source}")]
     Directory {
@@ -131,16 +153,20 @@ pub async fn run(
     }
 
     let mut ledger = Ledger::new(observer);
-    let found = ledger.preflight(config, cancel).await;
-    let refused = if cancel.is_cancelled() {
-        Some(RunError::Interrupted)
-    } else {
-        found.refused()
+    let checked = caught(ledger.preflight(config, cancel)).await;
+    let checked = match checked.map_err(RunError::Defect) {
+        Ok(_) if cancel.is_cancelled() => Err(RunError::Interrupted),
+        Ok(found) => found.refused().map_or(Ok(found), Err),
+        Err(error) => Err(error),
     };
-    if let Some(error) = refused {
-        note.write(&error);
-        return Err(error);
-    }
+    let found = match checked {
+        Ok(found) => found,
+        Err(error) => {
+            note.write(&error);
+            return Err(error);
+        }
+    };
+    wait_for_a_person(config, origin, &catalog, &found, observer)?;
 
     let partial = catalog
         .begin(began)
@@ -154,19 +180,20 @@ pub async fn run(
         .as_ref()
         .map(|tools| format!("PostgreSQL {}", tools.version.text));
 
-    let filled = Box::pin(fill(
-        config,
-        &found,
-        &partial,
-        &mut manifest,
-        &mut ledger,
-        cancel,
-    ))
-    .await;
+    let filling = fill(config, &found, &partial, &mut manifest, &mut ledger, cancel);
+    let filled = caught(filling).await;
+    let filled = filled.map_err(RunError::Defect).flatten();
     let outcome = match filled {
         Ok(()) if cancel.is_cancelled() => Err(RunError::Interrupted),
-        Ok(()) => finish(&catalog, &partial, &mut manifest, &mut ledger.records)
-            .map_err(directory("the set could not be completed")),
+        Ok(()) => finish(
+            config,
+            &catalog,
+            &history,
+            &partial,
+            &mut manifest,
+            &mut ledger,
+        )
+        .map_err(directory("the set could not be completed")),
         Err(error) => Err(error),
     };
     if let Err(error) = outcome {
@@ -210,6 +237,7 @@ fn conclude(
         duration_ms: millis(began.elapsed()),
         bytes,
         error: manifest.first_error(),
+        anomalies: manifest.anomalies.len(),
     };
     if let Err(error) = history.append(clock::now(), &happening) {
         let text = format!("the history could not be written: {error}");
@@ -243,6 +271,7 @@ impl Origin {
             trigger: trigger.to_owned(),
             host: names.nodename().to_string_lossy().into_owned(),
             backupd: backupd.to_owned(),
+            careful: false,
         }
     }
 }
@@ -256,6 +285,8 @@ pub struct Origin {
     pub host: String,
     /// backupd's version.
     pub backupd: String,
+    /// Whether the run waits for a person where the sets here are of other sources: a daemon's first by itself.
+    pub careful: bool,
 }
 
 /// The data steps, the manifest before verification, and verification.
@@ -286,6 +317,7 @@ async fn fill(
         manifest.storage = manifest.storage.take().or(product.storage);
         manifest.keycloak = manifest.keycloak.take().or(product.keycloak);
     }
+    name_trees(&mut manifest.artifacts);
     ledger.forget_objects();
     ledger.begin("manifest");
     manifest.steps.clone_from(&ledger.records);
@@ -360,22 +392,29 @@ async fn verify(
     Ok(())
 }
 
-/// Completes the manifest and gives the set its name.
+/// Judges the set, completes its manifest and gives it its name.
 fn finish(
+    config: &Config,
     catalog: &Catalog,
+    history: &History,
     partial: &PartialSet,
     manifest: &mut Manifest,
-    records: &mut Vec<StepRecord>,
+    ledger: &mut Ledger<'_>,
 ) -> std::io::Result<()> {
-    let all_well = records
-        .iter()
-        .all(|record| !matches!(record.status, StepStatus::Failed | StepStatus::Skipped));
-    manifest.steps = std::mem::take(records);
+    manifest.steps = std::mem::take(&mut ledger.records);
+    let steps = manifest.steps.iter();
+    let all_well = steps
+        .map(|step| step.status)
+        .all(|status| !matches!(status, StepStatus::Failed | StepStatus::Skipped));
     manifest.status = if all_well {
         RunStatus::Succeeded
     } else {
         RunStatus::Failed
     };
+    if all_well {
+        let (now, observer) = (clock::now(), ledger.observer);
+        manifest.anomalies = look(config, catalog, history, manifest, now, observer);
+    }
     manifest.finished_at = Some(clock::now());
     manifest.write(&partial.dir)?;
     manifest.write_sums(&partial.dir)?;

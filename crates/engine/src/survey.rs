@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use catalog::accepted::{Accepted, Stranger};
 use catalog::catalog::{Catalog, Entry, newest_good};
 use catalog::drill::DrillVerdict;
 use catalog::history::{Happening, History, Record};
@@ -45,6 +46,8 @@ pub struct Survey {
     pub free: u64,
     /// Why the directory cannot be used, with the fix.
     pub fault: Option<String>,
+    /// Sources that are others than the sets', for which a daemon waits.
+    pub waiting: BTreeMap<String, Stranger>,
 }
 
 /// How often runs ended how, since the history began.
@@ -52,6 +55,8 @@ pub struct Survey {
 pub struct Runs {
     /// With a good set.
     pub succeeded: u64,
+    /// With a good set, and an anomaly.
+    pub odd: u64,
     /// With a failed one, or none.
     pub failed: u64,
     /// Cut off from outside.
@@ -102,6 +107,8 @@ pub struct LastDrill {
 pub enum RunResult {
     /// With a good set.
     Succeeded,
+    /// With a good set, and an anomaly.
+    Anomaly,
     /// With a failed one, or none.
     Failed,
     /// Cut off from outside: a stopped daemon, a power cut.
@@ -109,9 +116,20 @@ pub enum RunResult {
 }
 
 impl Survey {
-    /// The newest good set that is not from the future.
+    /// The newest good set to count on: what `latest` means.
     pub fn newest_good(&self, now: DateTime<Utc>) -> Option<&Entry> {
         newest_good(&self.sets, now).map(|at| &self.sets[at])
+    }
+
+    /// The newest good set, odd or not: since then nothing is to be made up for.
+    pub fn newest_made(&self, now: DateTime<Utc>) -> Option<&Entry> {
+        let mut newest_first = self.sets.iter().rev();
+        newest_first.find(|entry| entry.good && !entry.id.is_from_the_future(now))
+    }
+
+    /// Good sets with an anomaly that nobody has accepted, oldest first.
+    pub fn odd(&self) -> impl Iterator<Item = &Entry> {
+        self.sets.iter().filter(|entry| entry.has_open_anomaly())
     }
 
     /// Good sets whose date the clock does not allow.
@@ -122,9 +140,12 @@ impl Survey {
             .count()
     }
 
-    /// Good sets.
-    pub fn good(&self) -> usize {
-        self.sets.iter().filter(|entry| entry.good).count()
+    /// Good sets that are not from the future.
+    pub fn good(&self, now: DateTime<Utc>) -> usize {
+        self.sets
+            .iter()
+            .filter(|entry| entry.good && !entry.id.is_from_the_future(now))
+            .count()
     }
 
     /// Bytes of all sets.
@@ -191,6 +212,7 @@ fn read(dir: &Path, policy: &Policy, survey: &mut Survey) -> std::io::Result<()>
         }
         run
     });
+    survey.waiting = Accepted::read(dir)?.waiting;
     Ok(())
 }
 
@@ -199,6 +221,7 @@ fn count(records: &[Record]) -> Runs {
     for run in records.iter().filter_map(as_run) {
         match run.result {
             RunResult::Succeeded => runs.succeeded += 1,
+            RunResult::Anomaly => runs.odd += 1,
             RunResult::Failed => runs.failed += 1,
             RunResult::Interrupted => runs.interrupted += 1,
         }
@@ -236,12 +259,13 @@ fn as_run(record: &Record) -> Option<LastRun> {
             duration_ms,
             bytes,
             error,
+            anomalies,
         } => Some(LastRun {
             set: *set,
-            result: if *status == RunStatus::Succeeded {
-                RunResult::Succeeded
-            } else {
-                RunResult::Failed
+            result: match (status, anomalies) {
+                (RunStatus::Succeeded, 0) => RunResult::Succeeded,
+                (RunStatus::Succeeded, _) => RunResult::Anomaly,
+                _ => RunResult::Failed,
             },
             trigger: Some(trigger.clone()),
             ended_at: record.at,
@@ -272,6 +296,7 @@ fn as_run(record: &Record) -> Option<LastRun> {
         Happening::SetVerified { .. }
         | Happening::Drilled { .. }
         | Happening::Restored { .. }
+        | Happening::Accepted { .. }
         | Happening::SetRemoved { .. }
         | Happening::ServiceStarted { .. } => None,
     }

@@ -49,6 +49,22 @@ pub struct Problem {
     pub file: String,
     /// What is wrong with it.
     pub what: String,
+    /// Of what kind that is.
+    pub flaw: Flaw,
+}
+
+/// What is known by a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Flaw {
+    /// Bytes were read, and they are not what they were.
+    Damaged,
+    /// A file is not there.
+    Missing,
+    /// A file is there that is none of the set's.
+    Foreign,
+    /// It could not be read: of its bytes nothing is known.
+    Unread,
 }
 
 impl Report {
@@ -57,10 +73,25 @@ impl Report {
         self.problems.is_empty()
     }
 
+    /// Whether bytes were read that are not what they were: then it is no good set, until it is read whole.
+    pub fn is_damaged(&self) -> bool {
+        self.has(Flaw::Damaged)
+    }
+
+    /// Whether there is a difference of this kind.
+    pub fn has(&self, flaw: Flaw) -> bool {
+        self.problems.iter().any(|problem| problem.flaw == flaw)
+    }
+
     fn say(&mut self, file: &str, what: impl Into<String>) {
+        self.tell(file, Flaw::Damaged, what);
+    }
+
+    fn tell(&mut self, file: &str, flaw: Flaw, what: impl Into<String>) {
         self.problems.push(Problem {
             file: file.to_owned(),
             what: what.into(),
+            flaw,
         });
     }
 }
@@ -104,15 +135,16 @@ pub async fn verify_artifacts(
         let path = dir.join(&artifact.file);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                report.say(&artifact.file, "missing");
+                report.tell(&artifact.file, Flaw::Missing, "missing");
                 continue;
             }
             Err(error) => {
-                report.say(&artifact.file, format!("cannot be read: {error}"));
+                let words = format!("cannot be read: {error}");
+                report.tell(&artifact.file, Flaw::Unread, words);
                 continue;
             }
             Ok(found) if !found.is_file() => {
-                report.say(&artifact.file, "is not a regular file");
+                report.tell(&artifact.file, Flaw::Missing, "is not a regular file");
                 continue;
             }
             Ok(_) => {}
@@ -123,11 +155,37 @@ pub async fn verify_artifacts(
         }
         match read {
             Ok(found) => compare(artifact, found, report),
-            Err(what) => report.say(&artifact.file, what),
+            Err(Unreadable { words, flaw }) => report.tell(&artifact.file, flaw, words),
         }
         report.files += 1;
     }
     Ok(())
+}
+
+/// Why an artifact was not read whole.
+struct Unreadable {
+    words: String,
+    flaw: Flaw,
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(error: io::Error) -> Self {
+        Self {
+            words: format!("cannot be read whole: {error}"),
+            flaw: flaw_of(&error),
+        }
+    }
+}
+
+fn is_of_the_system(error: &(dyn std::error::Error + 'static)) -> bool {
+    let own = error.downcast_ref::<io::Error>();
+    if own.is_some_and(|error| error.raw_os_error().is_some()) {
+        return true;
+    }
+    // An error that carries another gives that one's source as its own.
+    let carried = own.and_then(io::Error::get_ref);
+    carried.is_some_and(|carried| is_of_the_system(carried))
+        || error.source().is_some_and(is_of_the_system)
 }
 
 /// What an artifact holds by reading it.
@@ -149,9 +207,9 @@ async fn read_artifact(
     path: &Path,
     artifact: &Artifact,
     reading: &Reading<'_>,
-) -> Result<Found, String> {
+) -> Result<Found, Unreadable> {
     match (artifact.kind, artifact.format.as_str()) {
-        (Kind::Database, "custom") => read_custom(path, reading).await,
+        (Kind::Database, "custom") => read_custom(path, artifact, reading).await,
         (Kind::Database | Kind::Roles, _) => {
             let (path, compression) = (path.to_owned(), artifact.compression.decoded());
             let (meter, cancel) = (reading.meter.clone(), reading.cancel.clone());
@@ -176,10 +234,17 @@ async fn read_artifact(
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, String> {
+) -> Result<T, Unreadable> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| format!("cannot be read whole: {error}")),
-        Err(panic) => Err(panic.to_string()),
+        Ok(done) => done.map_err(Unreadable::from),
+        Err(panic) => Err(unread(panic.to_string())),
+    }
+}
+
+fn unread(words: String) -> Unreadable {
+    Unreadable {
+        words,
+        flaw: Flaw::Unread,
     }
 }
 
@@ -219,18 +284,31 @@ fn read_plain(
     })
 }
 
-async fn read_custom(path: &Path, reading: &Reading<'_>) -> Result<Found, String> {
-    let tools = reading
-        .tools
-        .ok_or("cannot be read back: pg_restore was not found (install postgresql-client)")?;
+/// Its digest comes first: what the program says of bytes that are what they were is no word about them.
+async fn read_custom(
+    path: &Path,
+    artifact: &Artifact,
+    reading: &Reading<'_>,
+) -> Result<Found, Unreadable> {
     let hashed: PathBuf = path.to_owned();
     let (bytes, sha256) = blocking(move || hash_file(&hashed)).await?;
+    if (bytes, &sha256) != (artifact.bytes, &artifact.sha256) {
+        return Err(Unreadable {
+            words: format!("SHA-256 is {sha256}, the manifest says {}", artifact.sha256),
+            flaw: Flaw::Damaged,
+        });
+    }
+    let tools = reading.tools.ok_or_else(|| {
+        unread(
+            "cannot be read back: pg_restore was not found (install postgresql-client)".to_owned(),
+        )
+    })?;
     custom_list(tools, path, reading.cancel)
         .await
-        .map_err(|error| format!("pg_restore cannot list it: {error}"))?;
+        .map_err(|error| unread(format!("pg_restore cannot list it: {error}")))?;
     let held = custom_inventory(tools, path, reading.cancel)
         .await
-        .map_err(|error| format!("pg_restore cannot read it: {error}"))?;
+        .map_err(|error| unread(format!("pg_restore cannot read it: {error}")))?;
     Ok(Found {
         back: ReadBack {
             bytes,
@@ -394,15 +472,17 @@ fn check_listing(dir: &Path, manifest: &Manifest, report: &mut Report) {
         .chain([MANIFEST, SUMS])
         .collect();
     match fs::read_dir(dir) {
-        Err(error) => report.say(".", format!("cannot be listed: {error}")),
+        Err(error) => report.tell(".", Flaw::Unread, format!("cannot be listed: {error}")),
         Ok(entries) => {
             for entry in entries {
                 match entry {
-                    Err(error) => report.say(".", format!("cannot be listed: {error}")),
+                    Err(error) => {
+                        report.tell(".", Flaw::Unread, format!("cannot be listed: {error}"));
+                    }
                     Ok(entry) => {
                         let name = entry.file_name().to_string_lossy().into_owned();
                         if !known.contains(name.as_str()) {
-                            report.say(&name, "is not part of the set");
+                            report.tell(&name, Flaw::Foreign, "is not part of the set");
                         }
                     }
                 }
@@ -411,18 +491,31 @@ fn check_listing(dir: &Path, manifest: &Manifest, report: &mut Report) {
     }
 }
 
+/// What an error says of a file's bytes. What the system refuses says nothing; what a decoder or a reader of archives refuses, it has read.
+pub fn flaw_of(error: &io::Error) -> Flaw {
+    if error.kind() == io::ErrorKind::NotFound {
+        Flaw::Missing
+    } else if is_of_the_system(error) {
+        Flaw::Unread
+    } else {
+        Flaw::Damaged
+    }
+}
+
 fn check_sums(dir: &Path, manifest: &Manifest, report: &mut Report) {
     let found = match read_regular(&dir.join(SUMS), SUMS_MOST) {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(error) => {
-            report.say(SUMS, format!("cannot be read: {error}"));
+            let flaw = flaw_of(&error);
+            report.tell(SUMS, flaw, format!("cannot be read: {error}"));
             return;
         }
     };
     let manifest_sha = match hash_file(&dir.join(MANIFEST)) {
         Ok((_, sha)) => sha,
         Err(error) => {
-            report.say(MANIFEST, format!("cannot be read: {error}"));
+            let flaw = flaw_of(&error);
+            report.tell(MANIFEST, flaw, format!("cannot be read: {error}"));
             return;
         }
     };

@@ -2,12 +2,15 @@
 //! where sequences stand, the server's roles, and the database's own properties. One question, asked in the snapshot of a dump or of what
 //! a restore brought back.
 
+mod brought;
 mod definition;
 
 use std::collections::BTreeMap;
 
 use tokio_postgres::SimpleQueryRow;
 use xxhash_rust::xxh3::xxh3_64;
+
+pub use brought::{Brought, Given, Routine, brought};
 
 use crate::server::{Server, ServerError};
 

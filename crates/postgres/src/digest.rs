@@ -4,7 +4,8 @@
 //! of one table in several COPY blocks come to the same as in one. Of large objects: XXH3 of `OID:` and the content in lowercase hex,
 //! added the same way. The sums tell chance and mistakes, not an attacker, who would write their digests as well.
 //!
-//! The lines of a dump and those of a server asked later are the same only where the sessions have the same settings: [`prepare`].
+//! The lines of a dump and those of a server asked later are the same only where the sessions have the same settings ([`prepare`]), and the
+//! lines the same encoding.
 
 mod server;
 
@@ -14,7 +15,7 @@ use memchr::{memchr, memchr_iter};
 use serde::Serialize;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-pub use server::{CopyTarget, of_large_objects, of_table, prepare};
+pub use server::{CopyTarget, TableContent, of_large_objects, of_table, prepare};
 
 /// Ends the rows of a COPY block.
 const END_OF_ROWS: &[u8] = b"\\.";
@@ -60,6 +61,7 @@ pub struct LargeObjects {
 #[derive(Default)]
 pub(crate) struct Rows {
     count: u64,
+    bytes: u64,
     sum: Sum,
     /// The line that began in an earlier piece.
     begun: Box<Xxh3>,
@@ -92,6 +94,7 @@ impl Rows {
                 return Some(start + from);
             }
             self.count += 1;
+            self.bytes += line.len() as u64;
             self.sum.add(xxh3_128(line));
         }
         self.begin(&rest[from..]);
@@ -114,6 +117,7 @@ impl Rows {
         let is_end = self.begun_bytes == END_OF_ROWS.len() as u64 && self.begins == END_OF_ROWS;
         if !is_end {
             self.count += 1;
+            self.bytes += self.begun_bytes;
             self.sum.add(self.begun.digest128());
         }
         self.begun.reset();
@@ -127,6 +131,7 @@ impl Rows {
         self.begun_bytes = 0;
         RowsSum {
             rows: std::mem::take(&mut self.count),
+            bytes: std::mem::take(&mut self.bytes),
             sum: std::mem::take(&mut self.sum),
         }
     }
@@ -142,12 +147,15 @@ impl fmt::Debug for Rows {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RowsSum {
     pub(crate) rows: u64,
+    /// Of their lines, without newlines.
+    pub(crate) bytes: u64,
     sum: Sum,
 }
 
 impl RowsSum {
     pub(crate) fn add(&mut self, other: Self) {
         self.rows += other.rows;
+        self.bytes += other.bytes;
         self.sum.add(other.sum.0);
     }
 

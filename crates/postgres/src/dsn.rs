@@ -297,6 +297,8 @@ impl Dsn {
             ("PGSSLMODE", self.ssl_mode.name().to_owned()),
             ("PGAPPNAME", self.application.clone()),
             ("PGCONNECT_TIMEOUT", CONNECT_SECONDS.to_owned()),
+            // Poolers that take no options pass it on.
+            ("PGCLIENTENCODING", "UTF8".to_owned()),
             // Nobody's passwords but ours, and no ticket: a wrong setting must fail the same way wherever backupd runs. (A path that is
             // not there: libpq warns about /dev/null, which is no plain file.)
             ("PGPASSFILE", "/nonexistent/pgpass".to_owned()),

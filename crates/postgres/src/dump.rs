@@ -55,6 +55,8 @@ pub struct DumpRequest<'a> {
     pub lock_timeout: Option<Duration>,
     /// The form; a roles artifact is always SQL text.
     pub format: DumpFormat,
+    /// The encoding of its text ([`Facts::dump_encoding`](crate::server::Facts::dump_encoding)); a roles artifact is always in UTF-8.
+    pub characters: &'a str,
     /// Compression; in the custom format pg_dump's own.
     pub encoding: Encoding,
     /// The set's directory.
@@ -227,7 +229,9 @@ fn pg_dump(request: &DumpRequest<'_>) -> Program {
     let program = Program::new(request.tools.pg_dump())
         .envs(request.dsn.child_env())
         // There is nobody to ask.
-        .arg("--no-password");
+        .arg("--no-password")
+        // Without, whoever owns the database decides, by ALTER DATABASE.
+        .arg(format!("--encoding={}", request.characters));
     let options = [
         request.snapshot.map(|id| format!("--snapshot={id}")),
         // A bare number is of milliseconds.

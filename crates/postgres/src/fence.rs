@@ -35,13 +35,20 @@ pub fn around(bindir: &Path, program: &str) -> Fence {
         .execute([bindir.join(program)])
 }
 
-/// What an installation of its own (`/usr/local/pgsql`) has beside its programs.
+/// What an installation of its own (`/usr/local/pgsql`) has beside its programs. One that was moved finds its files by the way that leads
+/// to them from its programs; Debian's are in `lib/postgresql/17/bin` and `share/postgresql/17`.
 fn beside(bindir: &Path) -> Vec<PathBuf> {
     let real = bindir.canonicalize();
-    let prefix = real.as_deref().unwrap_or(bindir).parent();
-    prefix.map_or_else(Vec::new, |prefix| {
-        ["lib", "lib64", "share"]
-            .map(|name| prefix.join(name))
-            .into()
-    })
+    let Some(own) = real.as_deref().unwrap_or(bindir).parent() else {
+        return Vec::new();
+    };
+    let mut directories: Vec<PathBuf> = ["lib", "lib64", "share"].map(|name| own.join(name)).into();
+    if let (Some(version), Some(all)) = (own.file_name(), own.parent())
+        && all.ends_with("lib/postgresql")
+        && let Some(prefix) = all.ancestors().nth(2)
+    {
+        directories.push(prefix.join("lib"));
+        directories.push(prefix.join("share/postgresql").join(version));
+    }
+    directories
 }

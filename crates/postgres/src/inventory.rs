@@ -29,6 +29,8 @@ pub struct TableRows {
     pub table: String,
     /// Rows in the dump.
     pub rows: u64,
+    /// Of their lines, without newlines.
+    pub bytes: u64,
     /// Of its rows, in any order ([`crate::digest`]); none where the dump has them in blocks with other columns each.
     pub digest: Option<String>,
 }
@@ -113,6 +115,7 @@ impl Tables {
             TableRows {
                 table,
                 rows: digest.rows,
+                bytes: known.sum.bytes,
                 digest: known.alike.then_some(digest.digest),
             }
         });

@@ -2,10 +2,12 @@
 //! settings or steps; of our crates it imports `stream` alone.
 
 pub mod census;
+mod copy;
 pub mod databases;
 pub mod digest;
 pub mod dsn;
 pub mod dump;
+pub mod extension;
 pub mod fence;
 pub mod inventory;
 pub mod locks;
@@ -21,4 +23,5 @@ pub mod snapshot;
 pub mod sql;
 mod tls;
 pub mod tools;
+pub mod unquoted;
 pub mod words;

@@ -8,6 +8,7 @@ use tokio_postgres::SimpleQueryRow;
 
 use crate::dsn::Dsn;
 use crate::server::{Server, ServerError, literal};
+use crate::words::one_line;
 
 /// Time for one look. Somebody who holds a lock on the catalog itself makes the look wait too.
 const LOOK: &str = "2s";
@@ -77,7 +78,7 @@ impl LockWatch {
     /// The first session of ours that waits for a lock; none where none does.
     pub async fn look(&self) -> Result<Option<LockWait>, ServerError> {
         let rows = self.server.rows(&question(&self.application)).await?;
-        let text = |row: &SimpleQueryRow, at: usize| row.get(at).map(printable);
+        let text = |row: &SimpleQueryRow, at: usize| row.get(at).map(one_line);
         let Some(first) = rows.first() else {
             return Ok(None);
         };
@@ -147,13 +148,6 @@ fn holder(text: impl Fn(usize) -> Option<String>) -> String {
     }
 }
 
-/// Names are text that users write: no line breaks and no escape sequences of theirs in a log.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +185,5 @@ mod tests {
             holder_of(&[(2, "0"), (9, "'pay'")]),
             "the prepared transaction 'pay'"
         );
-        assert_eq!(printable("a\n\u{1b}[2Jb"), "a??[2Jb");
     }
 }

@@ -1,14 +1,25 @@
 //! Supabase's `storage.objects`: which objects there should be, as far as a file can tell. Columns are looked up first, because they
-//! change between versions of the storage service.
+//! change between versions of the storage service, and because everybody who may create a schema may make something else of this name.
 
-use std::collections::BTreeSet;
+use serde::Deserialize;
+use serde_json::Value;
 
-use tokio_postgres::SimpleQueryRow;
+use crate::copy::{Row, TableRows};
+use crate::server::{Server, ServerError};
 
-use crate::server::{Server, ServerError, literal};
-
-/// Rows fetched at once: some hundred kilobytes.
+/// Rows given at once: some hundred kilobytes.
 const BATCH: usize = 2_000;
+/// The table, and its columns that tell of files. Those of [`NEEDED`] it always had.
+const TABLE: &str = "storage.objects";
+const COLUMNS: [&str; 6] = [
+    "bucket_id",
+    "name",
+    "version",
+    "metadata",
+    "archived_at",
+    "is_delete_marker",
+];
+const NEEDED: [&str; 2] = ["bucket_id", "name"];
 
 /// One object that should have a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,108 +36,122 @@ pub struct Object {
     pub md5: Option<[u8; 16]>,
 }
 
+/// Why objects are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectsError {
+    /// The database.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Something else has the table's name.
+    #[error("it is not as Supabase's storage service makes it: {0}")]
+    Unlike(String),
+}
+
 /// The objects of a database, by and by.
 pub struct Objects<'a> {
-    server: &'a Server,
+    rows: TableRows<'a>,
+    columns: Vec<&'static str>,
 }
 
 impl<'a> Objects<'a> {
     /// Begins to read, in the transaction that is open; none where there is no such table.
-    pub async fn open(server: &'a Server) -> Result<Option<Self>, ServerError> {
-        let Some(select) = select(server).await? else {
+    pub async fn open(server: &'a Server) -> Result<Option<Self>, ObjectsError> {
+        let Some(columns) = columns(server).await? else {
             return Ok(None);
         };
-        let declare = format!("DECLARE backupd_objects NO SCROLL CURSOR FOR {select}");
-        server.execute(&declare).await?;
-        Ok(Some(Self { server }))
+        let rows = TableRows::open(server, TABLE, &columns).await?;
+        Ok(Some(Self { rows, columns }))
     }
 
     /// The next of them; none at the end.
     pub async fn next(&mut self) -> Result<Vec<Object>, ServerError> {
-        let rows = self
-            .server
-            .rows(&format!("FETCH {BATCH} FROM backupd_objects"))
-            .await?;
-        if rows.is_empty() {
-            self.server.execute("CLOSE backupd_objects").await?;
+        let mut objects = Vec::new();
+        while objects.len() < BATCH {
+            let Some(mut row) = self.rows.next().await? else {
+                break;
+            };
+            objects.extend(self.object(&mut row));
         }
-        Ok(rows.iter().map(object).collect())
+        Ok(objects)
+    }
+
+    /// None where the row has no live file: what was archived or marked as deleted.
+    fn object(&self, row: &mut Row) -> Option<Object> {
+        let mut take = |name: &str| {
+            let at = self.columns.iter().position(|column| *column == name)?;
+            row.get_mut(at)?.take()
+        };
+        if take("archived_at").is_some() || take("is_delete_marker").as_deref() == Some("t") {
+            return None;
+        }
+        let metadata = take("metadata").unwrap_or_default();
+        // What the service did not write tells neither size nor content.
+        let metadata: Metadata = serde_json::from_str(&metadata).unwrap_or_default();
+        Some(Object {
+            bucket: take("bucket_id")?,
+            name: take("name")?,
+            version: take("version").filter(|version| !version.is_empty()),
+            size: metadata.size.and_then(|size| match size {
+                Value::String(text) => text.parse().ok(),
+                number => number.as_u64(),
+            }),
+            md5: metadata.etag.as_ref().and_then(Value::as_str).and_then(md5),
+        })
     }
 }
 
-/// Those of `objects` that are still there as they were.
-pub async fn still_there(
-    server: &Server,
-    objects: &[Object],
-) -> Result<BTreeSet<(String, String)>, ServerError> {
-    let Some(select) = select(server).await? else {
-        return Ok(BTreeSet::new());
-    };
-    let names: Vec<String> = objects
-        .iter()
-        .map(|object| format!("({}, {})", literal(&object.bucket), literal(&object.name)))
-        .collect();
-    let query = format!(
-        "{select} AND (bucket_id::text, name) IN (VALUES {})",
-        names.join(", ")
-    );
-    let rows = server.rows(&query).await?;
-    let now = rows.iter().map(object).collect::<Vec<_>>();
-    Ok(objects
-        .iter()
-        .filter(|object| now.contains(object))
-        .map(|object| (object.bucket.clone(), object.name.clone()))
-        .collect())
+#[derive(Default, Deserialize)]
+struct Metadata {
+    size: Option<Value>,
+    #[serde(rename = "eTag")]
+    etag: Option<Value>,
 }
 
-/// The query for rows that have a live file; none where there is no such table.
-async fn select(server: &Server) -> Result<Option<String>, ServerError> {
-    let columns = server
-        .names(
-            "SELECT attname FROM pg_catalog.pg_attribute
-             WHERE attrelid = pg_catalog.to_regclass('storage.objects') AND attnum > 0 AND NOT attisdropped",
-        )
+/// The columns that the table has of those that tell of files; none where there is no such table. Values of PostgreSQL's own types alone
+/// are taken.
+async fn columns(server: &Server) -> Result<Option<Vec<&'static str>>, ObjectsError> {
+    let rows = server
+        .rows(&format!(
+            "SELECT c.relkind, a.attname, t.typname, n.nspname = 'pg_catalog', a.attgenerated
+             FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             JOIN pg_catalog.pg_type t ON t.oid = a.atttypid JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+             WHERE c.oid = pg_catalog.to_regclass('{TABLE}')"
+        ))
         .await?;
-    let has = |name: &str| columns.iter().any(|column| column == name);
-    if !has("bucket_id") || !has("name") {
+    let mut found = Vec::new();
+    let mut unlike = None;
+    for row in &rows {
+        let text = |at: usize| row.get(at).unwrap_or_default();
+        let Some(column) = COLUMNS.into_iter().find(|column| *column == text(1)) else {
+            continue;
+        };
+        let right = match column {
+            "metadata" => ["json", "jsonb"].contains(&text(2)),
+            "is_delete_marker" => text(2) == "bool",
+            _ => true,
+        };
+        if !right || text(3) != "t" {
+            unlike = Some(format!("its column {column} is of type {}", text(2)));
+        } else if !text(4).is_empty() {
+            unlike = Some(format!("its column {column} is a generated one"));
+        }
+        found.push(column);
+    }
+    if !NEEDED.iter().all(|column| found.contains(column)) {
         return Ok(None);
     }
-    let version = if has("version") {
-        "version::text"
-    } else {
-        "NULL"
+    let kind = rows.first().and_then(|row| row.get(0)).unwrap_or_default();
+    let unlike = match kind {
+        "r" => unlike,
+        "p" => Some("it is a partitioned table".to_owned()),
+        "v" => Some("it is a view".to_owned()),
+        "m" => Some("it is a materialized view".to_owned()),
+        "f" => Some("it is a foreign table".to_owned()),
+        other => Some(format!("it is a relation of kind {other}")),
     };
-    let metadata = |key: &str| {
-        if has("metadata") {
-            format!("metadata::jsonb ->> '{key}'")
-        } else {
-            "NULL".to_owned()
-        }
-    };
-    let mut conditions = vec!["name IS NOT NULL AND bucket_id IS NOT NULL".to_owned()];
-    // What was archived or marked as deleted has no live file.
-    if has("archived_at") {
-        conditions.push("archived_at IS NULL".to_owned());
-    }
-    if has("is_delete_marker") {
-        conditions.push("is_delete_marker IS NOT TRUE".to_owned());
-    }
-    Ok(Some(format!(
-        "SELECT bucket_id::text, name, {version}, {}, {} FROM storage.objects WHERE {}",
-        metadata("size"),
-        metadata("eTag"),
-        conditions.join(" AND ")
-    )))
-}
-
-fn object(row: &SimpleQueryRow) -> Object {
-    let text = |at: usize| row.get(at).map(str::to_owned);
-    Object {
-        bucket: text(0).unwrap_or_default(),
-        name: text(1).unwrap_or_default(),
-        version: text(2).filter(|version| !version.is_empty()),
-        size: text(3).and_then(|size| size.parse().ok()),
-        md5: text(4).and_then(|etag| md5(&etag)),
+    match unlike {
+        Some(words) => Err(ObjectsError::Unlike(words)),
+        None => Ok(Some(found)),
     }
 }
 

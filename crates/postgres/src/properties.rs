@@ -155,7 +155,7 @@ struct Told {
 impl DatabaseProperties {
     /// Asks for those of the database that is connected, in whatever snapshot the connection has.
     pub async fn ask(server: &Server) -> Result<Self, ServerError> {
-        let told: Told = server.json(QUESTION).await?;
+        let told: Told = server.shared_json(QUESTION).await?;
         let lines = told.lines.into_iter();
         Ok(Self {
             settings: lines

@@ -2,7 +2,9 @@
 
 mod error;
 mod facts;
+pub(crate) mod told;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -11,7 +13,9 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
 
 pub use error::ServerError;
 pub use facts::Facts;
+pub(crate) use facts::SQL_ASCII;
 
+use crate::copy::TableRows;
 use crate::dsn::{Dsn, SslMode};
 use crate::session;
 use crate::tls;
@@ -96,6 +100,9 @@ impl Server {
         if told.get(0) == Some("on") {
             self.dsn.way().is_superusers();
         }
+        if let Some(pid) = told.get(1).and_then(|pid| pid.parse().ok()) {
+            self.dsn.way().has_session(pid);
+        }
         let correction = session::correction(own, |at| told.try_get(at).ok().flatten());
         if correction.is_empty() {
             return Ok(());
@@ -136,31 +143,50 @@ impl Server {
             |name| format!("n.nspname = {}", literal(name)),
         );
         let tables = self
-            .rows(&format!(
+            .names(&format!(
                 "SELECT pg_catalog.quote_ident(n.nspname) || '.migration_model'
                  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                  WHERE c.relname = 'migration_model' AND c.relkind = 'r' AND {wanted}
+                   AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+                     AND NOT a.attisdropped AND a.attname IN ('version', 'update_time')) = 2
                    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
                  ORDER BY n.nspname <> 'public', n.nspname LIMIT 1"
             ))
             .await?;
-        let Some(table) = tables.first().and_then(|row| row.get(0)) else {
+        let Some(table) = tables.first() else {
             return Ok(None);
         };
-        let versions = self
-            .rows(&format!(
-                "SELECT version FROM {table} WHERE version IS NOT NULL ORDER BY update_time DESC LIMIT 1"
-            ))
-            .await?;
-        Ok(versions
-            .first()
-            .and_then(|row| row.get(0))
-            .map(str::to_owned))
+        self.execute("BEGIN READ ONLY").await?;
+        let newest = self.newest_migration(table).await;
+        self.execute("ROLLBACK").await?;
+        newest
+    }
+
+    async fn newest_migration(&self, table: &str) -> Result<Option<String>, ServerError> {
+        let mut rows = TableRows::open(self, table, &["version", "update_time"]).await?;
+        let mut newest: Option<(i64, String)> = None;
+        while let Some(row) = rows.next().await? {
+            let [Some(version), time] = row.as_slice() else {
+                continue;
+            };
+            let time = time.as_ref().and_then(|time| time.parse().ok());
+            let time = time.unwrap_or(i64::MIN);
+            if newest.as_ref().is_none_or(|(latest, _)| time > *latest) {
+                newest = Some((time, version.clone()));
+            }
+        }
+        Ok(newest.map(|(_, version)| version))
     }
 
     /// Runs statements, and waits for their end.
     pub async fn execute(&self, statements: &str) -> Result<(), ServerError> {
         self.rows(statements).await.map(drop)
+    }
+
+    /// Runs one statement that somebody else wrote. The extended protocol takes no more than one: where the server finds several in it,
+    /// it refuses them all.
+    pub(crate) async fn one(&self, statement: &str) -> Result<(), tokio_postgres::Error> {
+        self.client.query_typed(statement, &[]).await.map(drop)
     }
 
     /// The first column of every row.
@@ -178,21 +204,69 @@ impl Server {
         Ok(first.and_then(|text| text.parse().ok()).unwrap_or_default())
     }
 
-    /// The one JSON value that a query gives.
-    pub(crate) async fn json<T: serde::de::DeserializeOwned>(
+    /// Text that is in another encoding, which an SQL expression names; the server knows them all.
+    pub(crate) async fn decoded(
+        &self,
+        bytes: &[u8],
+        encoding: &str,
+    ) -> Result<String, ServerError> {
+        let mut hex = String::with_capacity(bytes.len() * 2);
+        for byte in bytes {
+            // A string takes everything.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        let question = format!(
+            "SELECT pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), {encoding})"
+        );
+        Ok(self.names(&question).await?.concat())
+    }
+
+    /// The one JSON value that a query gives of catalogs that all databases share. A name in them is stored in the encoding of the
+    /// database in which it was given, and told as if it were in that of the database in which it is asked for: so what is stored is
+    /// read, as UTF-8 where it is that, and otherwise as this database tells it.
+    pub(crate) async fn shared_json<T: serde::de::DeserializeOwned>(
         &self,
         query: &str,
     ) -> Result<T, ServerError> {
-        let rows = self.rows(query).await?;
-        let text = rows.first().and_then(|row| row.get(0)).unwrap_or("null");
-        serde_json::from_str(text).map_err(|error| ServerError::Query {
+        let hex = format!(
+            "SELECT pg_catalog.encode(pg_catalog.convert_to(({query})::pg_catalog.text, pg_catalog.getdatabaseencoding()), 'hex')"
+        );
+        let told = self.names(&hex).await?.pop().unwrap_or_default();
+        let stored = bytes_of_hex(&told);
+        let mut text = Vec::with_capacity(stored.len());
+        // Quotes part names from each other in every encoding of a server.
+        for piece in stored.split_inclusive(|byte| *byte == b'"') {
+            if std::str::from_utf8(piece).is_ok() {
+                text.extend_from_slice(piece);
+                continue;
+            }
+            let converted = self
+                .decoded(piece, "pg_catalog.getdatabaseencoding()")
+                .await?;
+            text.extend_from_slice(converted.as_bytes());
+        }
+        serde_json::from_slice(&text).map_err(|error| ServerError::Query {
             server: self.dsn.to_string(),
             reason: format!("its catalogs told something else than what was asked for: {error}"),
         })
     }
 
     pub(crate) async fn rows(&self, query: &str) -> Result<Vec<SimpleQueryRow>, ServerError> {
-        let asking = self.client.simple_query(query);
+        let messages = self.answer(self.client.simple_query(query)).await?;
+        Ok(messages
+            .into_iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            })
+            .collect())
+    }
+
+    /// Waits for an answer as long as this connection has patience.
+    pub(crate) async fn answer<T>(
+        &self,
+        asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, ServerError> {
         let answer =
             match self.patience {
                 None => asking.await,
@@ -203,14 +277,7 @@ impl Server {
                     }
                 })?,
             };
-        let messages = answer.map_err(|error| ServerError::of_asking(&error, &self.dsn))?;
-        Ok(messages
-            .into_iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(row),
-                _ => None,
-            })
-            .collect())
+        answer.map_err(|error| ServerError::of_asking(&error, &self.dsn))
     }
 }
 
@@ -243,6 +310,13 @@ fn config(dsn: &Dsn, options: Option<&str>) -> Config {
         config.options(options);
     }
     config
+}
+
+fn bytes_of_hex(hex: &str) -> Vec<u8> {
+    let digits = hex.as_bytes().chunks_exact(2);
+    digits
+        .filter_map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok())
+        .collect()
 }
 
 /// An SQL string. Strings are standard-conforming in every server that pg_dump of our time reads, unless someone turned that off;

@@ -5,14 +5,17 @@
 //! start-up options, which outrank `ALTER ROLE … SET` and `ALTER DATABASE … SET` (PostgreSQL manual 20.1.3), and then looks whether it
 //! has them: a pooler may have dropped the options.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What every server knows and every role may set. Values as `current_setting` tells them.
-const EVERYWHERE: [(&str, &str); 22] = [
+const EVERYWHERE: [(&str, &str); 23] = [
     // Nothing but pg_catalog, which is searched first where it is not named.
     ("search_path", ""),
     ("role", "none"),
+    // Whatever the database is in: the server converts.
+    ("client_encoding", "UTF8"),
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
@@ -45,7 +48,7 @@ const ROLE: &str = "role";
 
 /// What the way to a server takes, learned by the first connection and shared by all copies of a DSN.
 #[derive(Clone, Default)]
-pub(crate) struct Way(Arc<AtomicU8>);
+pub(crate) struct Way(Arc<AtomicU8>, Arc<Mutex<BTreeSet<i32>>>);
 
 const UNKNOWN: u8 = 0;
 const SUPERUSER: u8 = 1;
@@ -63,6 +66,21 @@ impl Way {
     /// A pooler refuses start-up options.
     pub fn takes_no_options(&self) {
         self.0.store(NO_OPTIONS, Ordering::Relaxed);
+    }
+
+    /// A session of ours has this process on the server. A name is no proof of that: every session may give itself any.
+    pub fn has_session(&self, pid: i32) {
+        self.sessions().insert(pid);
+    }
+
+    /// The server's processes that are sessions of ours, or were: one that we left ends by and by.
+    pub fn our_sessions(&self) -> Vec<i32> {
+        self.sessions().iter().copied().collect()
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, BTreeSet<i32>> {
+        // A panic elsewhere leaves a plain set behind.
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Start-up options for PostgreSQL's programs. Where a pooler takes none, pg_dump and pg_dumpall still empty the `search_path` as the
@@ -120,10 +138,11 @@ fn names_a_role(own: &str) -> bool {
     })
 }
 
-/// Asks for everything that is to be set, and whether the session is a superuser's. No operator, no name without its schema: whatever
-/// the `search_path` is, nobody else's code runs.
+/// Asks whether the session is a superuser's, which process serves it, and for everything that is to be set. No operator, no name without
+/// its schema: whatever the `search_path` is, nobody else's code runs.
 pub(crate) fn question(own: Option<&str>) -> String {
-    let mut query = "SELECT pg_catalog.current_setting('is_superuser')".to_owned();
+    let mut query =
+        "SELECT pg_catalog.current_setting('is_superuser'), pg_catalog.pg_backend_pid()".to_owned();
     for (name, _) in all(own) {
         query.push_str(&format!(", pg_catalog.current_setting('{name}', true)"));
     }
@@ -137,7 +156,7 @@ pub(crate) fn correction<'a>(own: Option<&str>, told: impl Fn(usize) -> Option<&
     let mut statements = String::new();
     for (at, (name, value)) in all(own).enumerate() {
         let is_superusers = SUPERUSERS.iter().any(|(theirs, _)| *theirs == name);
-        match told(at + 1) {
+        match told(at + 2) {
             // A setting that this server does not know, or one that this role may not change.
             None => {}
             Some(_) if is_superusers && !superuser => {}
@@ -178,7 +197,7 @@ mod tests {
             let names = names.clone();
             move |at: usize| match at {
                 0 => Some(superuser),
-                at => match names[at - 1] {
+                at => match names[at - 2] {
                     "search_path" => Some(path),
                     "transaction_timeout" => None,
                     "lc_messages" => Some("de_DE.UTF-8"),

@@ -36,6 +36,25 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_dir(parent(to))
 }
 
+/// As [`rename`], onto a name that nothing has: what has it stays, and that is an error. Where the file system cannot tell, it is looked at
+/// first.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the file that owns renaming"
+)]
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match to.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to)?,
+            Err(error) => return Err(error),
+            Ok(_) => return Err(io::ErrorKind::AlreadyExists.into()),
+        },
+        Err(error) => return Err(error.into()),
+    }
+    sync_dir(parent(to))
+}
+
 /// Exchanges two names, and makes that survive a power cut; at no moment is either of them missing. Says `false` where the file system
 /// cannot.
 pub fn exchange(one: &Path, other: &Path) -> io::Result<bool> {

@@ -1,6 +1,7 @@
 //! Bytes in motion: child processes, compression, digests, durable files, archives. Knows nothing of databases, sets or settings, and
 //! imports no crate of ours.
 
+pub mod alike;
 pub mod artifact;
 pub mod child;
 pub mod digest;

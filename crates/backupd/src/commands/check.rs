@@ -1,5 +1,6 @@
 //! `backupd check`: preflight alone.
 
+use engine::clock;
 use engine::preflight::{Outcome, preflight};
 
 use super::{Exit, Refusal, print_json, print_text};
@@ -13,7 +14,7 @@ pub async fn execute(
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
-    let config = environment.config()?;
+    let config = environment.config(clock::now())?;
     let found = preflight(&config, &signals.token).await;
     if signals.token.is_cancelled() {
         return Ok(Exit::Interrupted(signals.exit_code()));

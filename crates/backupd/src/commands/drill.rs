@@ -4,6 +4,7 @@ use catalog::catalog::Entry;
 use catalog::drill::{DrillReport, DrillVerdict};
 use engine::drill::{DrillError, DrillRequest, drill};
 use postgres::tools::Tools;
+use postgres::words::{one_line, printable};
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::OneSet;
@@ -51,14 +52,14 @@ pub async fn execute(
     match ended {
         Ok(report) => {
             match telling {
-                Telling::Errors => eprint!("{}", text(&report)),
+                Telling::Errors => eprint!("{}", printable(&text(&report))),
                 Telling::Output if asked.output.json => print_json(&report)?,
                 Telling::Output => print_text(&text(&report))?,
             }
             Ok(match (report.verdict, &report.error) {
                 (_, Some(_)) => Exit::Failed,
-                (DrillVerdict::Failed, None) => Exit::Different,
-                (DrillVerdict::Proven | DrillVerdict::Incomplete, None) => Exit::Done,
+                (DrillVerdict::Proven, None) => Exit::Done,
+                (DrillVerdict::Failed | DrillVerdict::Incomplete, None) => Exit::Different,
             })
         }
         Err(error) => {
@@ -75,8 +76,10 @@ pub async fn execute(
 fn text(report: &DrillReport) -> String {
     if let Some(error) = &report.error {
         return format!(
-            "the drill of {} could not be made: {error}\n{} is NOT PROVEN\n",
-            report.set, report.set
+            "the drill of {} could not be made: {}\n{} is NOT PROVEN\n",
+            report.set,
+            one_line(error),
+            report.set
         );
     }
     let mut text = format!("drill of {} into {}\n", report.set, report.server);
@@ -91,7 +94,7 @@ fn text(report: &DrillReport) -> String {
             duration(database.duration_ms)
         ));
         for (question, answer) in &database.answers {
-            text.push_str(&format!("  {question}: {answer}\n"));
+            text.push_str(&format!("  {question}: {}\n", one_line(answer)));
         }
     }
     if let Some(storage) = &report.storage {
@@ -106,7 +109,7 @@ fn text(report: &DrillReport) -> String {
         }
         text.push_str(&format!("{heading}:\n"));
         for line in lines.iter().take(SHOWN) {
-            text.push_str(&format!("  {line}\n"));
+            text.push_str(&format!("  {}\n", one_line(line)));
         }
         if lines.len() > SHOWN {
             text.push_str(&format!(
@@ -123,10 +126,7 @@ fn text(report: &DrillReport) -> String {
             "is PROVEN but for what stands above, which needs what the scratch server lacks; every table's rows came back"
         }
         DrillVerdict::Proven => "is PROVEN: it was restored, and what came back is what was there",
-        DrillVerdict::Incomplete => {
-            "is proven but for what stands above: tables with rows need extensions that the scratch server lacks"
-        }
-        DrillVerdict::Failed => "is NOT PROVEN",
+        DrillVerdict::Failed | DrillVerdict::Incomplete => "is NOT PROVEN",
     };
     text.push_str(&format!(
         "{} {verdict} ({})\n",

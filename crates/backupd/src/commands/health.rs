@@ -11,27 +11,24 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::{Exit, Refusal, print_text};
+use crate::cli;
 use crate::daemon::state::Report;
 use crate::env::Environment;
 
-/// Within a healthcheck's timeout of ten seconds.
+/// For one answer; within a healthcheck's timeout of ten seconds.
 const WITHIN: Duration = Duration::from_secs(8);
+/// Between two questions of `--wait`.
+const PAUSE: Duration = Duration::from_secs(1);
 /// A report has a few KiB.
 const REPORT_BYTES: usize = 4 * 1024 * 1024;
 
-pub async fn execute(environment: &Environment) -> Result<Exit, Refusal> {
+pub async fn execute(arguments: &cli::Health, environment: &Environment) -> Result<Exit, Refusal> {
     let addr = reachable(environment.http_addr()?);
-    let asked = tokio::time::timeout(WITHIN, ask(addr)).await;
-    let report = match asked {
-        Ok(Ok(report)) => report,
-        Ok(Err(error)) => return Err(no_answer(addr, &error.to_string())),
-        Err(_) => {
-            return Err(no_answer(
-                addr,
-                &format!("nothing within {} s", WITHIN.as_secs()),
-            ));
-        }
-    };
+    let mut report = answer(addr).await?;
+    while arguments.wait && report.verdict.health == Health::Starting {
+        tokio::time::sleep(PAUSE).await;
+        report = answer(addr).await?;
+    }
     let (word, exit) = match report.verdict.health {
         Health::Healthy => ("healthy", Exit::Done),
         Health::Starting => ("starting", Exit::Failed),
@@ -39,6 +36,17 @@ pub async fn execute(environment: &Environment) -> Result<Exit, Refusal> {
     };
     print_text(&format!("{word}: {}\n", report.verdict.reasons.join("; ")))?;
     Ok(exit)
+}
+
+async fn answer(addr: SocketAddr) -> Result<Report, Refusal> {
+    match tokio::time::timeout(WITHIN, ask(addr)).await {
+        Ok(Ok(report)) => Ok(report),
+        Ok(Err(error)) => Err(no_answer(addr, &error.to_string())),
+        Err(_) => Err(no_answer(
+            addr,
+            &format!("nothing within {} s", WITHIN.as_secs()),
+        )),
+    }
 }
 
 fn no_answer(addr: SocketAddr, why: &str) -> Refusal {

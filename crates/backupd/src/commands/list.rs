@@ -1,5 +1,6 @@
 //! `backupd list`: what is kept.
 
+use catalog::anomaly::Anomaly;
 use catalog::catalog::Entry;
 use catalog::manifest::{Manifest, RunStatus};
 use chrono::{DateTime, Utc};
@@ -8,6 +9,7 @@ use serde::Serialize;
 use super::{Exit, Refusal, open, print_json, print_text};
 use crate::cli::Output;
 use crate::env::Environment;
+use crate::render::anomaly::in_short;
 use crate::render::set::{bytes, duration, status};
 use crate::render::table::Table;
 
@@ -17,6 +19,9 @@ struct Row {
     status: Option<RunStatus>,
     good: bool,
     from_the_future: bool,
+    /// Open: nobody has accepted it.
+    anomaly: bool,
+    anomalies: Vec<Anomaly>,
     why_not_good: Option<String>,
     trigger: Option<String>,
     started_at: Option<String>,
@@ -37,8 +42,25 @@ pub fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refus
         print_text(&format!("no backup sets in {}\n", dir.display()))?;
         return Ok(Exit::Done);
     }
+    let (future, present): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().partition(|row| row.from_the_future);
+    let mut text = String::new();
+    if !present.is_empty() {
+        text.push_str(&table(&present));
+    }
+    if !future.is_empty() {
+        text.push_str(
+            "\nFrom the future: the clock is or was wrong. They count for nothing, and are never removed.\n",
+        );
+        text.push_str(&table(&future));
+    }
+    print_text(&text)?;
+    Ok(Exit::Done)
+}
+
+fn table(rows: &[&Row]) -> String {
     let mut table = Table::new(&["SET", "STATUS", "GOOD", "TRIGGER", "SIZE", "TOOK", "NOTE"]);
-    for row in &rows {
+    for row in rows {
         table.row([
             row.set.as_str(),
             row.status.map_or("unreadable", status),
@@ -49,15 +71,19 @@ pub fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refus
             &note(row),
         ]);
     }
-    print_text(&table.to_string())?;
-    Ok(Exit::Done)
+    table.to_string()
 }
 
 fn note(row: &Row) -> String {
     let future = row.from_the_future.then_some(
         "from the future: the clock is or was wrong; `latest` and retention pass over it",
     );
-    let notes = [future, row.why_not_good.as_deref()];
+    let odd = match (row.anomaly, row.anomalies.is_empty()) {
+        (true, _) => Some(format!("ANOMALY: {}", in_short(&row.anomalies))),
+        (false, false) => Some("its anomaly is accepted".to_owned()),
+        (false, true) => None,
+    };
+    let notes = [future, odd.as_deref(), row.why_not_good.as_deref()];
     notes.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
@@ -68,6 +94,8 @@ fn row(entry: &Entry, now: DateTime<Utc>) -> Row {
         status: manifest.map(|manifest| manifest.status),
         good: entry.good,
         from_the_future: entry.id.is_from_the_future(now),
+        anomaly: entry.has_open_anomaly(),
+        anomalies: entry.anomalies().to_vec(),
         why_not_good: entry.why_not_good.clone(),
         trigger: manifest.map(|manifest| manifest.trigger.clone()),
         started_at: manifest.map(|manifest| {

@@ -1,5 +1,6 @@
 //! One file a subcommand: each takes settings, asks the engine, and prints what came of it.
 
+mod accept;
 mod check;
 mod drill;
 mod health;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 
 use catalog::catalog::{Catalog, Entry, FindError};
 use catalog::set::Selector;
+use postgres::words::printable;
 use serde::Serialize;
 
 use crate::cli::Command;
@@ -36,7 +38,7 @@ pub enum Exit {
     Settings,
     /// Another run holds the lock.
     Locked,
-    /// Verification found a difference.
+    /// Verification found a difference, or a run an anomaly.
     Different,
     /// Ended by a signal; the code the shell expects.
     Interrupted(u8),
@@ -68,7 +70,7 @@ pub async fn dispatch(command: Command, environment: Environment) -> ExitCode {
         Command::Serve => serve::execute(&environment, &signals).await,
         Command::Trigger(asked) => trigger::execute(&asked, &environment, &signals).await,
         Command::Status(output) => status::execute(&output, &environment).await,
-        Command::Health => health::execute(&environment).await,
+        Command::Health(arguments) => health::execute(&arguments, &environment).await,
         Command::Run(asked) => Box::pin(run::execute(&asked, &environment, &signals)).await,
         Command::Check(output) => check::execute(&output, &environment, &signals).await,
         Command::List(output) => list::execute(&output, &environment),
@@ -76,6 +78,7 @@ pub async fn dispatch(command: Command, environment: Environment) -> ExitCode {
         Command::Verify(asked) => verify::execute(&asked, &environment, &signals).await,
         Command::Restore(asked) => restore::execute(&asked, &environment, &signals).await,
         Command::Prune(asked) => prune::execute(&asked, &environment),
+        Command::Accept(asked) => accept::execute(&asked, &environment),
     };
     match ended {
         Ok(exit) => exit.into(),
@@ -129,10 +132,14 @@ impl Refusal {
     }
 }
 
-/// Opens the catalog for reading and finds a set.
+/// Opens the catalog for reading and finds a set. That `latest` passed over newer ones is said.
 fn find(environment: &Environment, selector: &Selector) -> Result<Entry, Refusal> {
     let dir = environment.backup_dir()?;
-    Ok(open(&dir)?.find(selector, engine::clock::now())?)
+    let found = open(&dir)?.find(selector, engine::clock::now())?;
+    if let Some(words) = render::anomaly::passed_over(&found) {
+        render::error::note(&words);
+    }
+    Ok(found.entry)
 }
 
 fn open(dir: &std::path::Path) -> Result<Catalog, Refusal> {
@@ -151,9 +158,10 @@ fn print_json(value: &impl Serialize) -> Result<(), std::io::Error> {
     writeln!(out)
 }
 
-/// Prints text on standard output; unlike `print!`, a closed pipe is an error and no panic.
+/// Prints text on standard output; unlike `print!`, a closed pipe is an error and no panic. Names in it that hold line breaks must have
+/// lost them before ([`postgres::words::one_line`]).
 fn print_text(text: &str) -> Result<(), std::io::Error> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(printable(text).as_bytes())?;
     out.flush()
 }

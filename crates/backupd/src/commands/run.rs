@@ -1,5 +1,6 @@
 //! `backupd run`: one set, made in this process.
 
+use engine::clock;
 use engine::run::{Origin, run};
 use engine::turn::Turn;
 
@@ -18,7 +19,7 @@ pub async fn execute(
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
-    let config = environment.config()?;
+    let config = environment.config(clock::now())?;
     let drill_always = environment.drill_always()?;
     let progress = Progress::start(&environment.logging()?);
     let origin = Origin::here("manual", env!("CARGO_PKG_VERSION"));
@@ -51,6 +52,7 @@ pub fn say(outcome: &Outcome, json: bool, signals: &Signals) -> Result<Exit, Ref
     }
     Ok(match outcome.how {
         How::Succeeded => Exit::Done,
+        How::Anomaly => Exit::Different,
         How::Failed => Exit::Failed,
         How::Locked => Exit::Locked,
         How::Interrupted => Exit::Interrupted(signals.exit_code()),

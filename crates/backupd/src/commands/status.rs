@@ -10,6 +10,7 @@ use crate::cli::Output;
 use crate::daemon::control::{Answer, Client, ClientError, Request};
 use crate::daemon::state::Report;
 use crate::env::Environment;
+use crate::render::anomaly::in_short;
 use crate::render::set::{bytes, duration, result};
 use crate::render::table::Table;
 
@@ -65,6 +66,9 @@ fn text(report: &Report) -> String {
         )
     });
     table.row(["last good set", &good]);
+    if !report.anomalies.is_empty() {
+        table.row(["ANOMALY", &anomalies(report)]);
+    }
     table.row(["last drill", &last_drill(report)]);
     let next = report.next_run.as_ref().map_or("none".to_owned(), |next| {
         format!(
@@ -83,13 +87,21 @@ fn text(report: &Report) -> String {
         disk.good_sets,
         match disk.future_sets {
             0 => String::new(),
-            sets => format!(" ({sets} from the future, which count for nothing)"),
+            sets => format!(" ({sets} besides from the future, which count for nothing)"),
         },
         bytes(disk.set_bytes),
         bytes(disk.free_bytes)
     );
     table.row(["disk", &room]);
     table.to_string()
+}
+
+fn anomalies(report: &Report) -> String {
+    let odd = report.anomalies.iter();
+    let odd: Vec<String> = odd
+        .map(|odd| format!("{}: {}", odd.set, in_short(&odd.found)))
+        .collect();
+    odd.join("; ")
 }
 
 fn last_drill(report: &Report) -> String {

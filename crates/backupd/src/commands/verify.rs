@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use catalog::catalog::Entry;
 use catalog::history::{Happening, History};
-use catalog::manifest::MANIFEST;
-use engine::verify::{Problem, Reading, Report, verify_set};
+use catalog::manifest::{MANIFEST, ManifestError};
+use engine::verify::{Flaw, Problem, Reading, Report, flaw_of, verify_set};
 use postgres::tools::Tools;
+use postgres::words::counted;
 use serde::Serialize;
 use stream::artifact::Meter;
 
@@ -39,6 +40,10 @@ pub async fn execute(
         Err(error) => Report {
             problems: vec![Problem {
                 file: MANIFEST.to_owned(),
+                flaw: match error {
+                    ManifestError::Unreadable(error) => flaw_of(error),
+                    _ => Flaw::Damaged,
+                },
                 what: error.to_string(),
             }],
             ..Report::default()
@@ -68,8 +73,11 @@ pub async fn execute(
     };
     remember(environment, &entry, &report)?;
     say(asked, &entry, &report)?;
+    let unread = |problem: &Problem| problem.flaw == Flaw::Unread;
     Ok(if report.is_whole() {
         Exit::Done
+    } else if report.problems.iter().all(unread) {
+        Exit::Failed
     } else {
         Exit::Different
     })
@@ -78,6 +86,10 @@ pub async fn execute(
 /// Keeps the verdict, so that a set found damaged no longer counts as good. A backup directory that is mounted read-only (a copy on
 /// another machine) can be verified all the same.
 fn remember(environment: &Environment, entry: &Entry, report: &Report) -> Result<(), Refusal> {
+    // A file that is missing or strange is seen by looking; of one that could not be read nothing is known.
+    if !report.is_whole() && !report.is_damaged() {
+        return Ok(());
+    }
     let dir = environment.backup_dir()?;
     let kept = History::open(&dir).and_then(|history| {
         history.append(
@@ -135,11 +147,20 @@ fn say(asked: &OneSet, entry: &Entry, report: &Report) -> Result<(), Refusal> {
             ));
         }
     } else {
-        text.push_str(&format!(
-            "{set} is DAMAGED: {} difference(s)\n",
-            report.problems.len()
-        ));
+        text.push_str(&format!("{set} {}\n", verdict(report)));
     }
     print_text(&text)?;
     Ok(())
+}
+
+/// What is known of a set that was not read whole.
+fn verdict(report: &Report) -> String {
+    let found = counted(report.problems.len() as u64, "difference");
+    if report.is_damaged() {
+        format!("is DAMAGED: {found}")
+    } else if report.has(Flaw::Missing) || report.has(Flaw::Foreign) {
+        format!("is NOT WHOLE: {found}")
+    } else {
+        "COULD NOT BE READ: nothing was found damaged, and it counts as before; verify it again when the cause is gone".to_owned()
+    }
 }

@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use catalog::catalog::Catalog;
 use catalog::set::Selector;
+use engine::caught::caught;
 use engine::clock;
 use engine::drill::{DrillError, DrillRequest, drill};
 use postgres::tools::Tools;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::state::State;
+use crate::render::anomaly::passed_over;
 use crate::render::progress::Progress;
 
 /// Begins drills.
@@ -49,8 +51,10 @@ impl Driller {
         let driller = self.clone();
         self.tasks.spawn(async move {
             driller.state.set_drilling(true);
-            if let Err(error) = driller.perform().await {
-                error!("drill: {error}");
+            match caught(driller.perform()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => error!("drill: {error}"),
+                Err(words) => error!("drill: {words}"),
             }
             driller.state.set_drilling(false);
             driller.state.refresh().await;
@@ -61,8 +65,12 @@ impl Driller {
     async fn perform(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let service = &self.state.service;
         let config = &service.config;
-        let entry =
+        let found =
             Catalog::open_read_only(&config.backup_dir)?.find(&Selector::Latest, clock::now())?;
+        if let Some(words) = passed_over(&found) {
+            warn!("drill: {words}");
+        }
+        let entry = found.entry;
         let search = &config.tools;
         let tools = Tools::find(search.bindir.as_deref(), &search.path, &self.cancel).await?;
         info!(set = %entry.id, "drill started");

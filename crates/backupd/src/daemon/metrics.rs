@@ -74,8 +74,23 @@ pub fn render(report: &Report, survey: &Survey, now: DateTime<Utc>) -> prometheu
     )?;
     page.gauge(
         "good_sets",
-        "Good sets that are kept.",
+        "Good sets that are kept, but those from the future.",
         report.disk.good_sets as f64,
+    )?;
+    page.gauge(
+        "future_sets",
+        "Good sets dated later than the clock allows, which count for nothing.",
+        report.disk.future_sets as f64,
+    )?;
+    page.gauge(
+        "open_anomalies",
+        "Good sets with an anomaly that nobody has accepted.",
+        report.anomalies.len() as f64,
+    )?;
+    page.gauge(
+        "waiting_for_a_person",
+        "1 while the sets are of other sources than those that are there, and nothing is backed up by itself.",
+        flag(!report.waiting.is_empty()),
     )?;
     page.gauge(
         "sets_bytes",
@@ -157,6 +172,7 @@ fn runs(page: &Page, survey: &Survey) -> prometheus::Result<()> {
     )?;
     for (result, count) in [
         ("succeeded", survey.runs.succeeded),
+        ("anomaly", survey.runs.odd),
         ("failed", survey.runs.failed),
         ("interrupted", survey.runs.interrupted),
     ] {
@@ -174,7 +190,7 @@ fn last_run(page: &Page, report: &Report) -> prometheus::Result<()> {
     };
     page.gauge(
         "last_run_success",
-        "1 when the last run made a good set, 0 when it failed or was cut off.",
+        "1 when the last run made a good set without an anomaly, 0 when it did not, failed or was cut off.",
         flag(run.result == RunResult::Succeeded),
     )?;
     page.gauge(

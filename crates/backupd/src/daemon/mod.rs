@@ -174,7 +174,7 @@ fn timetable(state: &State) -> Timetable {
         retries: service.retries,
     };
     let known = Known {
-        newest_good: survey.newest_good(now).map(|entry| entry.id.time()),
+        newest_good: survey.newest_made(now).map(|entry| entry.id.time()),
         interrupted: survey.was_interrupted(),
     };
     Timetable::begin(plan, known, now)

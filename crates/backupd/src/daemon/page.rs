@@ -11,6 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::plot::{self, Point};
 use super::state::Report;
+use crate::render::anomaly::in_short;
 use crate::render::set::{bytes, duration, reconcile, result};
 
 const STYLE: &str = include_str!("page.css");
@@ -104,7 +105,7 @@ fn facts(report: &Report, local: &impl Fn(DateTime<Utc>) -> String, now: DateTim
                 @else if let Some(next) = report.next_drill { br; "next drill in " (span(next - now)) }
             } }
             div { dt { "Kept" } dd {
-                b { (report.disk.good_sets) " good" } " of " (report.disk.sets) " sets" br;
+                b { (report.disk.good_sets) " good" } " of " (report.disk.sets) " sets" @if report.disk.future_sets > 0 { ", " (report.disk.future_sets) " from the future" } br;
                 (bytes(report.disk.set_bytes)) ", " (bytes(report.disk.free_bytes)) " free"
             } }
         }
@@ -184,9 +185,9 @@ fn objects(survey: &Survey, now: DateTime<Utc>) -> Markup {
 fn set(entry: &Entry, now: DateTime<Utc>) -> Markup {
     let manifest = entry.manifest.as_ref().ok();
     html! {
-        tr.failed[!entry.good] {
-            td { code { (entry.id) } @if let Some(why) = &entry.why_not_good { div.why { (why) } } @if entry.id.is_from_the_future(now) { div.why { "from the future" } } }
-            td { @if entry.good { span.mark.ok { "yes" } } @else { span.mark.no { "no" } } }
+        tr.failed[!entry.good || entry.odd] {
+            td { code { (entry.id) } @if let Some(why) = &entry.why_not_good { div.why { (why) } } @if entry.id.is_from_the_future(now) { div.why { "from the future" } } @if entry.has_open_anomaly() { div.why { "anomaly: " (in_short(entry.anomalies())) } } }
+            td { @if entry.has_open_anomaly() { span.mark.warn { "anomaly" } } @else if entry.good { span.mark.ok { "yes" } } @else { span.mark.no { "no" } } }
             td { @if let Some(manifest) = manifest { (marks(&manifest.steps)) } }
             td { (span(now - entry.id.time())) }
             td.number { (bytes(entry.bytes)) }

@@ -1,10 +1,11 @@
 //! The daemon's runs: each a task of its own that nobody has to wait for, told to whoever listens.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use catalog::schedule::Ended;
 use catalog::set::SetId;
+use engine::caught::caught;
 use engine::run::{Finished, Origin, RunError, run};
 use engine::turn::Turn;
 use engine::{Event, Observer, clock};
@@ -37,6 +38,8 @@ pub struct Runner {
     tasks: TaskTracker,
     /// Runs that are at work or wait for their turn.
     active: AtomicUsize,
+    /// Whether a run of this daemon has made a good set: from then on its runs by themselves are not careful.
+    has_run: AtomicBool,
     /// To the scheduler.
     ended: mpsc::UnboundedSender<Ended>,
 }
@@ -55,6 +58,7 @@ impl Runner {
             cancel,
             tasks,
             active: AtomicUsize::new(0),
+            has_run: AtomicBool::new(false),
             ended,
         }
     }
@@ -66,9 +70,22 @@ impl Runner {
 
     /// Begins a run, or lets it wait for its turn. It goes on whether somebody listens or not.
     pub fn begin(self: &Arc<Self>, trigger: &str, turn: Turn) -> broadcast::Receiver<Told> {
+        self.start(Origin::here(trigger, env!("CARGO_PKG_VERSION")), turn)
+    }
+
+    /// Begins a run that nobody asked for. The first waits for a person where the sets here are of other sources.
+    pub fn begin_by_itself(self: &Arc<Self>, reason: &str) {
+        let origin = Origin {
+            careful: !self.has_run.load(Ordering::SeqCst),
+            ..Origin::here(reason, env!("CARGO_PKG_VERSION"))
+        };
+        // Its end comes back through `ended`; nobody needs to listen to it here.
+        drop(self.start(origin, Turn::Wait));
+    }
+
+    fn start(self: &Arc<Self>, origin: Origin, turn: Turn) -> broadcast::Receiver<Told> {
         let (tell, listen) = broadcast::channel(EVENTS);
         let runner = self.clone();
-        let origin = Origin::here(trigger, env!("CARGO_PKG_VERSION"));
         self.active.fetch_add(1, Ordering::SeqCst);
         self.tasks.spawn(async move {
             let config = &runner.state.service.config;
@@ -77,10 +94,15 @@ impl Runner {
                 tell: &tell,
                 run: OnceLock::new(),
             };
-            let ended = Box::pin(run(config, &origin, turn, &teller, &runner.cancel)).await;
+            let running = run(config, &origin, turn, &teller, &runner.cancel);
+            let ended = caught(running).await;
+            let ended = ended.map_err(RunError::Defect).flatten();
             runner.state.live.ended(teller.run.get().copied());
             runner.state.refresh().await;
             if let Some(how) = how(&ended) {
+                if how == Ended::Well {
+                    runner.has_run.store(true, Ordering::SeqCst);
+                }
                 // The scheduler ends only together with the daemon.
                 let _ = runner.ended.send(how);
             }
@@ -103,7 +125,13 @@ fn how(ended: &Result<Finished, RunError>) -> Option<Ended> {
         Ok(Finished { passing: true, .. }) | Err(RunError::Refused { passing: true, .. }) => {
             Some(Ended::Passing)
         }
-        Ok(_) | Err(RunError::Refused { .. } | RunError::Directory { .. }) => Some(Ended::Lasting),
+        Ok(_)
+        | Err(
+            RunError::Refused { .. }
+            | RunError::Directory { .. }
+            | RunError::Strangers { .. }
+            | RunError::Defect(_),
+        ) => Some(Ended::Lasting),
         Err(RunError::Locked(_) | RunError::Interrupted) => None,
     }
 }

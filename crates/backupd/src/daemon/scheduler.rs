@@ -8,7 +8,6 @@ use std::time::Duration;
 use catalog::schedule::{Ended, Next, Reason, Timetable};
 use chrono::{DateTime, Utc};
 use engine::clock;
-use engine::turn::Turn;
 use tokio::sync::{Notify, mpsc};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
@@ -49,8 +48,7 @@ impl Scheduler {
                 if due.reason == Reason::CatchUp {
                     warn!(since = %self.local(due.since), "no good set since: a run begins now");
                 }
-                // Its end comes back through `ended`; nobody needs to listen to it here.
-                drop(self.runner.begin(due.reason.name(), Turn::Wait));
+                self.runner.begin_by_itself(due.reason.name());
             }
             // After a run rather than beside it, where both are due.
             if !self.runner.is_busy() && !self.driller.is_busy() && self.drills.due(now).is_some() {

@@ -1,14 +1,19 @@
 //! What the daemon knows: the last survey of the backup directory, the run at work, the next one, and the verdict on it all.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use catalog::accepted::Stranger;
+use catalog::anomaly::Anomaly;
+use catalog::catalog::Entry;
 use catalog::drill::DrillVerdict;
 use catalog::schedule::Next;
 use catalog::set::SetId;
 use catalog::verdict::{self, Drills, Situation, Verdict, span};
 use chrono::{DateTime, TimeDelta, Utc};
+use engine::anomaly::waits;
 use engine::clock;
 use engine::survey::{LastDrill, LastRun, RunResult, Survey, survey};
 use serde::{Deserialize, Serialize};
@@ -17,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::{Current, Live};
 use crate::env::Service;
+use crate::render::anomaly::in_short;
 
 /// How often the backup directory is asked without a reason: what other processes did there shows within this.
 const SURVEY_EVERY: Duration = Duration::from_secs(30);
@@ -60,8 +66,14 @@ pub struct Report {
     pub current_run: Option<Current>,
     /// The run that ended last.
     pub last_run: Option<LastRun>,
-    /// The newest good set.
+    /// The newest good set to count on: what `latest` means.
     pub last_good: Option<GoodSet>,
+    /// Good sets with an anomaly that nobody has accepted, oldest first.
+    #[serde(default)]
+    pub anomalies: Vec<OddSet>,
+    /// Sources that are others than the sets', for which the daemon waits.
+    #[serde(default)]
+    pub waiting: BTreeMap<String, Stranger>,
     /// When the next run begins.
     pub next_run: Option<NextRun>,
     /// Whether a drill is at work.
@@ -87,6 +99,15 @@ pub struct GoodSet {
     pub age_seconds: i64,
     /// On disk.
     pub bytes: u64,
+}
+
+/// A good set with an open anomaly.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OddSet {
+    /// Its id.
+    pub set: SetId,
+    /// What is odd about it.
+    pub found: Vec<Anomaly>,
 }
 
 /// The next run.
@@ -206,6 +227,14 @@ impl State {
                 age_seconds: (now - entry.id.time()).num_seconds().max(0),
                 bytes: entry.bytes,
             }),
+            anomalies: survey
+                .odd()
+                .map(|entry| OddSet {
+                    set: entry.id,
+                    found: entry.anomalies().to_vec(),
+                })
+                .collect(),
+            waiting: survey.waiting.clone(),
             next_run: (*lock(&self.next)).map(|next| NextRun {
                 at: next.at,
                 reason: next.reason.name().to_owned(),
@@ -216,7 +245,7 @@ impl State {
             next_drill: *lock(&self.next_drill),
             heartbeat_age_seconds: silence.num_seconds(),
             disk: Disk {
-                good_sets: survey.good(),
+                good_sets: survey.good(now),
                 future_sets: survey.future_sets(now),
                 sets: survey.sets.len(),
                 set_bytes: survey.bytes(),
@@ -247,6 +276,7 @@ impl State {
             now,
             newest_good: survey.newest_good(now).map(|entry| entry.id.time()),
             future_sets: survey.future_sets(now),
+            odd: self.odd(survey),
             last_failure: failure,
             first_set_by: self.first_set_by(survey),
             max_age: self.service.max_age,
@@ -255,6 +285,27 @@ impl State {
             directory_fault: hangs.or_else(|| survey.fault.clone()),
             drills: self.drills(survey),
         })
+    }
+
+    /// What waits for a person, in sentences.
+    fn odd(&self, survey: &Survey) -> Vec<String> {
+        let dir = &self.service.config.backup_dir;
+        let waits = (!survey.waiting.is_empty()).then(|| waits(dir, &survey.waiting));
+        let open: Vec<&Entry> = survey.odd().collect();
+        let odd = open.last().map(|entry| {
+            let more = match open.len() - 1 {
+                0 => String::new(),
+                1 => ", and one set more".to_owned(),
+                more => format!(", and {more} sets more"),
+            };
+            format!(
+                "an anomaly is open: {}: {}{more}; see `backupd show {0}`; put a set before it back, or say that all is as it should be by \
+                 `backupd accept`",
+                entry.id,
+                in_short(entry.anomalies())
+            )
+        });
+        waits.into_iter().chain(odd).collect()
     }
 
     fn drills(&self, survey: &Survey) -> Drills {

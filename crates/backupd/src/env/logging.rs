@@ -1,9 +1,14 @@
 //! `BACKUP_LOG` and `BACKUP_LOG_FORMAT`.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
 use std::io::IsTerminal;
 
+use postgres::words::one_line;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{self, Writer};
 
 use super::{Problems, parse, raw};
 
@@ -62,8 +67,18 @@ impl Logging {
         let _ = match self.format {
             LogFormat::Json => builder.json().flatten_event(true).try_init(),
             LogFormat::Text => builder
+                .fmt_fields(format::debug_fn(one_line_field).delimited(" "))
                 .with_ansi(self.color && std::io::stderr().is_terminal())
                 .try_init(),
         };
+    }
+}
+
+/// A line of text a record, whatever a server or a file name says in it.
+fn one_line_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    let value = one_line(&format!("{value:?}"));
+    match field.name() {
+        "message" => writer.write_str(&value),
+        name => write!(writer, "{name}={value}"),
     }
 }

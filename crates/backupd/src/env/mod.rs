@@ -118,10 +118,11 @@ impl Environment {
         }
     }
 
-    /// Everything a run needs.
-    pub fn config(&self) -> Result<Config, Problems> {
+    /// Everything a run needs. The daemon's settings are judged with it: they are of the same environment.
+    pub fn config(&self, now: DateTime<Utc>) -> Result<Config, Problems> {
         let mut problems = self.problems.clone();
         let config = self.read_config(&mut problems);
+        service::read(&self.vars, None, now, &mut problems);
         problems.unless(config)
     }
 
@@ -157,6 +158,7 @@ impl Environment {
         let step_timeout = parse::step_timeout(&self.vars, problems);
         let lock_timeout = parse::lock_timeout(&self.vars, problems);
         sources::restore_urls(&self.vars, problems);
+        let anomaly = parse::anomaly(&self.vars, problems);
         // Judged here too, so that one message names all problems.
         logging::read(&self.vars, problems);
         backup_dir
@@ -171,6 +173,7 @@ impl Environment {
                 reconcile,
                 storage_prefix,
                 retention,
+                anomaly,
                 step_timeout,
                 lock_timeout,
                 tools: self.tool_search(),

@@ -49,6 +49,8 @@ pub const SETTINGS: &[Setting] = &[
     plain("BACKUP_KEEP_WEEKLY"),
     plain("BACKUP_KEEP_MONTHLY"),
     plain("BACKUP_RETENTION_MIN"),
+    plain("BACKUP_ANOMALY_DROP_PERCENT"),
+    plain("BACKUP_ANOMALY_IGNORE"),
     plain("BACKUP_STEP_TIMEOUT"),
     plain("BACKUP_LOCK_TIMEOUT"),
     plain("BACKUP_PG_BINDIR"),

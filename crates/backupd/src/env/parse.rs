@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use catalog::anomaly;
 use catalog::retention::Policy;
 use postgres::dump::DumpFormat;
 use stream::artifact::{Compression, Encoding};
@@ -185,6 +186,35 @@ fn duration(text: &str) -> Option<Duration> {
     };
     let count: u64 = digits.parse().ok().filter(|count| *count > 0)?;
     Some(Duration::from_secs(count.checked_mul(seconds)?))
+}
+
+/// `BACKUP_ANOMALY_*`.
+pub fn anomaly(vars: &BTreeMap<String, String>, problems: &mut Problems) -> anomaly::Settings {
+    let raw: raw::Retention = raw::read(vars);
+    let drop_percent = number(
+        "BACKUP_ANOMALY_DROP_PERCENT",
+        raw.backup_anomaly_drop_percent.as_deref(),
+        anomaly::Settings::DROP_PERCENT,
+        // To lose more than all is not possible: 100 looks at no falls.
+        (1, 100),
+        problems,
+    );
+    let mut ignore = Vec::new();
+    let names = raw.backup_anomaly_ignore.unwrap_or_default();
+    let names = names
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    for name in names {
+        match name.parse() {
+            Ok(pattern) => ignore.push(pattern),
+            Err(error) => problems.say(format!("BACKUP_ANOMALY_IGNORE: {error}")),
+        }
+    }
+    anomaly::Settings {
+        drop_percent,
+        ignore,
+    }
 }
 
 /// `BACKUP_RETENTION_*` and `BACKUP_KEEP_*`.

@@ -56,6 +56,8 @@ pub struct Retention {
     pub backup_keep_weekly: Option<String>,
     pub backup_keep_monthly: Option<String>,
     pub backup_retention_min: Option<String>,
+    pub backup_anomaly_drop_percent: Option<String>,
+    pub backup_anomaly_ignore: Option<String>,
 }
 
 /// When the daemon runs, and where it is asked.

@@ -28,7 +28,7 @@ const MOST_RETRIES: u32 = 20;
 const DEFAULT_MAX_AGE_HOURS: u32 = 26;
 /// Ten years.
 const MOST_MAX_AGE_HOURS: u32 = 87_600;
-const DEFAULT_HTTP_ADDR: &str = "0.0.0.0:8080";
+const DEFAULT_HTTP_ADDR: &str = "0.0.0.0:8484";
 const DEFAULT_CONTROL_SOCKET: &str = "/run/backupd/control.sock";
 
 /// Everything the daemon needs to know.
@@ -130,7 +130,7 @@ pub(super) fn http_addr(
     let addr = value.trim().parse().ok();
     if addr.is_none() {
         problems.say(format!(
-            "BACKUP_HTTP_ADDR={value} is no address: use IP:PORT, as in 0.0.0.0:8080, 127.0.0.1:8080 or [::]:8080"
+            "BACKUP_HTTP_ADDR={value} is no address: use IP:PORT, as in 0.0.0.0:8484, 127.0.0.1:8484 or [::]:8484"
         ));
     }
     addr

@@ -30,7 +30,8 @@ fn config(changes: &[(&str, Option<&str>)]) -> Result<Config, Problems> {
             None => vars.remove(*name),
         };
     }
-    Environment::new(vars, Problems::default()).config()
+    let now = "2026-11-20T12:00:00Z".parse().unwrap();
+    Environment::new(vars, Problems::default()).config(now)
 }
 
 fn complaint(changes: &[(&str, Option<&str>)]) -> String {
@@ -307,7 +308,7 @@ fn the_daemon_has_the_documented_defaults() {
     assert_eq!(service.jitter, std::time::Duration::ZERO);
     assert_eq!((service.catch_up, service.retries), (true, 2));
     assert_eq!(service.max_age, chrono::TimeDelta::hours(26));
-    assert_eq!(service.http_addr.to_string(), "0.0.0.0:8080");
+    assert_eq!(service.http_addr.to_string(), "0.0.0.0:8484");
     assert_eq!(
         service.control_socket,
         PathBuf::from("/run/backupd/control.sock")
@@ -330,9 +331,11 @@ fn the_daemons_settings_by_table() {
         ("BACKUP_JITTER", "15m", None),
         ("BACKUP_JITTER", "0", None),
         ("BACKUP_JITTER", "24h", Some("shortest pause")),
+        ("BACKUP_JITTER", "-3", Some("no span of time")),
+        ("BACKUP_DRILL_FENCE", "maybe", Some("use on or off")),
         ("BACKUP_RETRIES", "21", Some("from 0 to 20")),
-        ("BACKUP_HTTP_ADDR", "[::]:8080", None),
-        ("BACKUP_HTTP_ADDR", "8080", Some("IP:PORT")),
+        ("BACKUP_HTTP_ADDR", "[::]:8484", None),
+        ("BACKUP_HTTP_ADDR", "8484", Some("IP:PORT")),
         (
             "BACKUP_CONTROL_SOCKET",
             "control.sock",
@@ -349,13 +352,16 @@ fn the_daemons_settings_by_table() {
             (Err(problems), Some(words)) => {
                 let text = problems.to_string();
                 assert!(text.contains(name) && text.contains(words), "{text}");
+                // `check` and `run` say the same.
+                let of_run = config(&[(name, Some(value))]).unwrap_err();
+                assert_eq!(of_run.to_string(), text);
             }
             (read, _) => panic!("{name}={value}: {read:?}"),
         }
     }
 }
 
-/// Names and values of config/backup.env.example, commented out or not.
+/// Names and values of config/backup.env.example, commented out or not. A secret given by file has its value's place.
 fn example() -> Vec<(String, String, bool)> {
     include_str!("../../../../config/backup.env.example")
         .lines()
@@ -364,6 +370,11 @@ fn example() -> Vec<(String, String, bool)> {
             let (name, value) = shown.unwrap_or(line).split_once('=')?;
             let is_name =
                 !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            let (name, value) = match (name.strip_suffix("_FILE"), name) {
+                (Some("DATABASE_URL"), _) => ("DATABASE_URL", "postgres://a@b/c"),
+                (Some(secret), _) => (secret, ""),
+                (None, name) => (name, value),
+            };
             is_name.then(|| (name.to_owned(), value.to_owned(), shown.is_none()))
         })
         .collect()
@@ -390,10 +401,10 @@ fn the_example_files_defaults_are_the_codes() {
         format!("{:?}", service(&settings).unwrap()),
         format!("{defaults:?}")
     );
-    // What the file sets goes together with what the compose file sets.
+    // What the file sets goes together.
     let given: Vec<(&str, &str)> = shown
         .iter()
-        .filter(|(_, _, set)| *set)
+        .filter(|(_, value, set)| *set && !value.is_empty())
         .map(|(name, value, _)| (name.as_str(), value.as_str()))
         .collect();
     service(&given).unwrap();

@@ -1,5 +1,6 @@
 //! How facts look to people: errors, tables, sets, progress.
 
+pub mod anomaly;
 pub mod error;
 pub mod progress;
 pub mod set;

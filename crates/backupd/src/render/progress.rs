@@ -191,6 +191,11 @@ impl Observer for Progress {
                     info!(%set, verdict, took, not_proven = report.not_proven().len(), "drill ended");
                 }
             }),
+            Event::Anomalies { set, found } => self.above(|| {
+                for anomaly in found {
+                    error!(%set, "anomaly: {}", super::anomaly::words(anomaly));
+                }
+            }),
             Event::SetRemoved { set } => self.above(|| info!(%set, "retention removed a set")),
         }
     }

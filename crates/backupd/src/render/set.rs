@@ -35,6 +35,7 @@ pub fn status(status: RunStatus) -> &'static str {
 pub fn result(result: RunResult) -> &'static str {
     match result {
         RunResult::Succeeded => "succeeded",
+        RunResult::Anomaly => "ANOMALY",
         RunResult::Failed => "FAILED",
         RunResult::Interrupted => "interrupted",
     }
@@ -85,8 +86,12 @@ pub fn manifest(manifest: &Manifest) -> String {
         .and_then(|storage| storage.reconcile.as_ref())
         .map(|result| format!("{}\n", reconcile(result)))
         .unwrap_or_default();
+    let mut odd = String::new();
+    for anomaly in &manifest.anomalies {
+        odd.push_str(&format!("ANOMALY: {}\n", super::anomaly::words(anomaly)));
+    }
     format!(
-        "set {} ({}, {})\n\n{steps}\n{files}\n{objects}",
+        "set {} ({}, {})\n\n{steps}\n{files}\n{objects}{odd}",
         manifest.set,
         status(manifest.status),
         manifest.trigger

@@ -28,6 +28,7 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
         label: "supabase".to_owned(),
         source: None,
         path: None,
+        identity: None,
         tool: None,
         format: "plain".to_owned(),
         compression: Compression::Gzip,
@@ -72,8 +73,9 @@ fn sets_are_found_by_latest_and_by_their_beginning() {
     make(&catalog, "20261118T020000Z", RunStatus::Succeeded);
     make(&catalog, "20261120T020000Z", RunStatus::Failed);
     let find = |text: &str| catalog.find(&text.parse().unwrap(), moment("20261120T030000Z"));
-    assert_eq!(find("latest").unwrap().id.to_string(), "20261118T020000Z");
-    assert_eq!(find("20261120").unwrap().id.to_string(), "20261120T020000Z");
+    let id = |text: &str| find(text).unwrap().entry.id.to_string();
+    assert_eq!(id("latest"), "20261118T020000Z");
+    assert_eq!(id("20261120"), "20261120T020000Z");
     assert!(
         find("202611")
             .unwrap_err()
@@ -114,7 +116,7 @@ fn a_set_from_the_future_is_never_the_latest() {
     let find = |text: &str, now: &str| {
         let found = catalog.find(&text.parse().unwrap(), moment(now));
         found
-            .map(|entry| entry.id.to_string())
+            .map(|found| found.entry.id.to_string())
             .map_err(|error| error.to_string())
     };
     make(&catalog, "20300101T000000Z", RunStatus::Succeeded);
@@ -131,6 +133,47 @@ fn a_set_from_the_future_is_never_the_latest() {
     assert!(find("latest", "20261120T015459Z").is_err());
     let by_name = find("2030", "20261120T030000Z");
     assert_eq!(by_name.unwrap(), "20300101T000000Z");
+}
+
+#[test]
+fn latest_passes_over_open_anomalies_until_they_are_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let now = moment("20261125T000000Z");
+    let latest = || {
+        let found = catalog.find(&Selector::Latest, now);
+        found.map(|found| (found.entry.id, found.passed_over))
+    };
+    let odd = |at: &str| {
+        let set = make(&catalog, at, RunStatus::Succeeded);
+        let path = catalog.path(set);
+        let mut manifest = Manifest::read(&path).unwrap();
+        manifest.anomalies.push(Anomaly::Unknown);
+        manifest.write(&path).unwrap();
+        set
+    };
+    let first = odd("20261119T020000Z");
+    assert!(matches!(latest(), Err(FindError::OnlyOdd { sets: 1, .. })));
+    let plain = make(&catalog, "20261120T020000Z", RunStatus::Succeeded);
+    let second = odd("20261121T020000Z");
+    make(&catalog, "20261122T020000Z", RunStatus::Failed);
+    assert_eq!(latest().unwrap(), (plain, vec![second]));
+    let accept = |set| {
+        Accepted::update(dir.path(), |accepted| {
+            accepted.sets.insert(set);
+        })
+        .unwrap();
+    };
+    accept(first);
+    assert_eq!(latest().unwrap(), (plain, vec![second]));
+    accept(second);
+    assert_eq!(latest().unwrap(), (second, vec![]));
+    catalog.remove(&second).unwrap();
+    let left = Accepted::read(dir.path()).unwrap().sets;
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), [first]);
+    // What cannot be read has accepted nothing.
+    fs::write(dir.path().join(PRIVATE).join("accepted.json"), "[").unwrap();
+    assert!(catalog.list().unwrap()[0].has_open_anomaly());
 }
 
 #[test]

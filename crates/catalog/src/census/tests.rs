@@ -196,3 +196,35 @@ fn many_objects_are_compared_by_a_digest_of_each_facet() {
         Compared::default()
     );
 }
+
+#[test]
+fn what_an_extension_brought_is_compared_where_it_is_of_one_version() {
+    let of = |version: &str, digest: &str| {
+        let mut census = census(&[]);
+        let brought = Brought {
+            version: version.to_owned(),
+            digest: digest.to_owned(),
+            ..Brought::default()
+        };
+        census.brought.insert("pg_net".to_owned(), brought);
+        census
+    };
+    let source = of("1", "a");
+    let told = |found: &Census| {
+        source
+            .compare(found, &BTreeSet::new(), true)
+            .not_proven
+            .len()
+    };
+    let table = [
+        (of("1", "a"), 0),
+        (of("1", "b"), 1),
+        (of("2", "b"), 0),
+        (census(&[]), 0),
+    ];
+    for (found, expected) in table {
+        assert_eq!(told(&found), expected, "{found:?}");
+    }
+    let text = serde_json::to_string(&source).unwrap();
+    assert_eq!(serde_json::from_str::<Census>(&text).unwrap(), source);
+}

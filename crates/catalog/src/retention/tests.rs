@@ -7,6 +7,8 @@ fn set(text: &str, good: bool) -> Candidate {
     Candidate {
         id: text.parse().unwrap(),
         good,
+        odd: false,
+        complete: good,
         removable: true,
     }
 }
@@ -125,11 +127,48 @@ fn sets_of_the_future_and_sets_not_ours_stay() {
     assert_eq!(kept(&sets, &policy(Some(1)), "20261120T010000Z").len(), 3);
 }
 
+#[test]
+fn nothing_goes_behind_an_open_anomaly_and_what_comes_after_goes_by_the_rules() {
+    let mut sets = vec![
+        set("20261101T000000Z", true),
+        set("20261102T000000Z", false),
+        set("20261103T000000Z", true),
+        set("20261104T000000Z", true),
+        set("20261105T000000Z", true),
+        set("20261106T000000Z", true),
+    ];
+    sets[2].odd = true;
+    let last = Policy {
+        last: 1,
+        ..policy(None)
+    };
+    let now = "20261201T000000Z";
+    let left = kept(&sets, &last, now);
+    assert_eq!(
+        left,
+        [
+            "20261101T000000Z",
+            "20261102T000000Z",
+            "20261103T000000Z",
+            "20261106T000000Z"
+        ]
+    );
+    // Open ones count for no rule: the newest set to count on stays.
+    sets[5].odd = true;
+    assert_eq!(kept(&sets, &last, now).len(), 6);
+    for set in &mut sets {
+        set.odd = false;
+    }
+    assert_eq!(kept(&sets, &last, now), ["20261106T000000Z"]);
+}
+
 prop_compose! {
-    fn any_sets()(sets in proptest::collection::btree_map(0_i64..200_000_000, (any::<bool>(), any::<bool>()), 0..40)) -> Vec<Candidate> {
-        sets.into_iter().map(|(second, (good, removable))| Candidate {
+    fn any_sets()(sets in proptest::collection::btree_map(0_i64..200_000_000, (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1)), 0..40)) -> Vec<Candidate> {
+        sets.into_iter().map(|(second, (good, removable, odd))| Candidate {
+            complete: good,
             id: SetId::at(DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()),
             good,
+            odd,
             removable: removable || good,
         }).collect()
     }
@@ -147,7 +186,7 @@ proptest! {
         let now = DateTime::from_timestamp(at, 0).unwrap();
         let decisions = plan(&sets, &policy, now);
         prop_assert_eq!(decisions.len(), sets.len());
-        let allowed = |set: &&Candidate| set.good && !set.id.is_from_the_future(now);
+        let allowed = |set: &&Candidate| set.id.counts(set.good, set.odd, now);
         let goods: Vec<SetId> = sets.iter().filter(allowed).map(|set| set.id).collect();
         let keeps: Vec<SetId> = decisions.iter().filter(|d| d.keep && goods.contains(&d.id)).map(|d| d.id).collect();
         prop_assert!(keeps.len() >= goods.len().min(policy.min.max(1) as usize));
@@ -158,8 +197,10 @@ proptest! {
     #[test]
     fn a_set_from_the_future_stays_and_changes_no_other_sets_fate(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
         let now = DateTime::from_timestamp(at, 0).unwrap();
-        let decisions = plan(&sets, &policy, now);
         let of_the_future = |id: SetId| id.is_from_the_future(now);
+        // An open anomaly holds retention whatever its date.
+        let sets: Vec<Candidate> = sets.into_iter().map(|set| Candidate { odd: set.odd && !of_the_future(set.id), ..set }).collect();
+        let decisions = plan(&sets, &policy, now);
         prop_assert!(decisions.iter().filter(|d| of_the_future(d.id)).all(|d| d.keep));
         let present: Vec<Candidate> = sets.iter().copied().filter(|set| !of_the_future(set.id)).collect();
         let others: Vec<Decision> = decisions.into_iter().filter(|d| !of_the_future(d.id)).collect();
@@ -172,8 +213,17 @@ proptest! {
         // As `Catalog::begin` names it.
         let newest = sets.iter().map(|set| set.id).filter(|id| !id.is_from_the_future(now)).max();
         let made = SetId::at(now).max(newest.map_or(SetId::at(now), SetId::next));
-        let sets: Vec<Candidate> = sets.into_iter().chain([Candidate { id: made, good: true, removable: true }]).collect();
+        let sets: Vec<Candidate> = sets.into_iter().chain([Candidate { id: made, good: true, odd: false, complete: true, removable: true }]).collect();
         prop_assert!(plan(&sets, &policy, now).iter().any(|decision| decision.id == made && decision.keep));
+    }
+
+    #[test]
+    fn an_open_anomaly_holds_everything_older(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
+        let now = DateTime::from_timestamp(at, 0).unwrap();
+        if let Some(last) = sets.iter().filter(|set| set.good && set.odd).map(|set| set.id).max() {
+            let decisions = plan(&sets, &policy, now);
+            prop_assert!(decisions.iter().all(|decision| decision.keep || decision.id > last));
+        }
     }
 
     #[test]
@@ -191,4 +241,27 @@ proptest! {
         other.reverse();
         prop_assert_eq!(plan(&sets, &policy, now), plan(&other, &policy, now));
     }
+}
+
+#[test]
+fn while_no_set_is_good_those_with_all_their_files_stay() {
+    let damaged = |text| Candidate {
+        complete: true,
+        ..set(text, false)
+    };
+    let sets = [
+        damaged("20260101T000000Z"),
+        set("20260102T000000Z", false),
+        damaged("20260103T000000Z"),
+    ];
+    assert_eq!(
+        kept(&sets, &policy(Some(7)), "20261120T020000Z"),
+        ["20260101T000000Z", "20260103T000000Z"]
+    );
+    let mut sets = sets.to_vec();
+    sets.push(set("20261120T000000Z", true));
+    assert_eq!(
+        kept(&sets, &policy(Some(7)), "20261120T020000Z"),
+        ["20261120T000000Z"]
+    );
 }

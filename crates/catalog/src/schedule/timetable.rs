@@ -34,7 +34,7 @@ pub struct Plan {
 /// What is known at the start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known {
-    /// When the newest good set began; sets from the future do not count.
+    /// When the newest good set began, odd or not; sets from the future do not count.
     pub newest_good: Option<DateTime<Utc>>,
     /// Whether the last run was cut off: a stopped container, a power cut.
     pub interrupted: bool,

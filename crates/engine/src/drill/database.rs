@@ -9,11 +9,12 @@ use catalog::catalog::PRIVATE;
 use catalog::drill::{DatabaseDrill, StorageDrill};
 use catalog::manifest::{Artifact, Kind, Manifest, Source};
 use postgres::census::available_extensions;
-use postgres::digest;
+use postgres::digest::{self, TableContent};
 use postgres::dsn::Dsn;
+use postgres::extension;
+use postgres::objects::ObjectsError;
 use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
-use postgres::restore::compare::count;
 use postgres::restore::load::{LoadFault, LoadedTable, OnError};
 use postgres::server::{Server, ServerError, ident};
 use postgres::sql::QualifiedName;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use super::{DrillError, DrillRequest, name_in_source};
 use crate::event::{Event, Observer};
 use crate::ledger::{millis, tell_while};
-use crate::reconcile::{Layout, LayoutSource, Reconciler};
+use crate::reconcile::{Layout, LayoutSource, ReconcileError, Reconciler};
 use crate::restore::database::{Job, PG_CRON, Progress, RolesWanted, read_script};
 use crate::steps::database::take_census;
 
@@ -41,10 +42,13 @@ const QUESTIONS: [(&str, &str); 5] = [
 ];
 /// Statements that a report names for each thing that the scratch server lacks.
 const EXCUSED_NAMED: usize = 10;
+const NEEDS_EXTENSION: &str = "needs an extension that the scratch server lacks";
 /// Extensions that a server must load as it starts, which a scratch server does not: creating them there fails.
 const PRELOADED: [&str; 3] = ["pgaudit", "pg_net", "timescaledb"];
 /// Supabase's extension for secrets.
 const VAULT: &str = "supabase_vault";
+const SECRETS: &str = "vault.secrets";
+const DECRYPTED_SECRETS: &str = "vault.decrypted_secrets";
 
 /// A database to drill.
 pub(super) struct Drill<'a> {
@@ -142,7 +146,7 @@ impl Drill<'_> {
             lacks_roles: self.lacks_roles,
             no_network: own,
         };
-        excuses.sort(&done.faults, &mut database);
+        excuses.sort(&mut done, &mut database);
         database.complaints = std::mem::take(&mut done.notes);
         database.complaints.truncate(COMPLAINTS);
         let mut storage = None;
@@ -182,8 +186,8 @@ impl Drill<'_> {
             .await?
             .patient();
         let comparing = async {
-            self.compare_content(&server, &done.tables, found).await?;
-            self.ask(&server, found).await?;
+            let rows = self.compare_content(&server, &done.tables, found).await?;
+            self.answer(&server, &rows, found).await?;
             self.remove_stand_ins(&server, &done.tables).await?;
             self.compare_census(&server, absent, done.server_major, found)
                 .await
@@ -192,13 +196,15 @@ impl Drill<'_> {
             compared = comparing => compared?,
             () = cancel.cancelled() => return Err(RestoreError::Interrupted),
         }
-        self.check_storage(&server, observer, cancel).await
+        self.check_storage(&server, found, observer, cancel).await
     }
 
     /// Extensions of the source that this server cannot have.
     async fn absent(&self, server: &Server) -> Result<BTreeSet<String>, ServerError> {
+        // It starts jobs, which must not happen in a copy, and can be only in the database that the server names.
+        let cron = PG_CRON.extension.to_owned();
         let Some(census) = &self.artifact.census else {
-            return Ok(BTreeSet::new());
+            return Ok(BTreeSet::from([cron]));
         };
         let available: BTreeSet<String> = available_extensions(server).await?.into_iter().collect();
         let mut absent: BTreeSet<String> = census
@@ -206,8 +212,6 @@ impl Drill<'_> {
             .difference(&available)
             .cloned()
             .collect();
-        // It starts jobs, which must not happen in a copy, and can be only in the database that the server names.
-        let cron = PG_CRON.extension.to_owned();
         if census.extensions().contains(&cron) {
             absent.insert(cron);
         }
@@ -243,40 +247,54 @@ impl Drill<'_> {
         names
     }
 
-    /// Every row of every table, and every large object, by digest.
+    /// Every row of every table, and every large object, by digest. Gives the rows of each table.
     async fn compare_content(
         &self,
         server: &Server,
         tables: &[LoadedTable],
         found: &mut DatabaseDrill,
-    ) -> Result<(), ServerError> {
+    ) -> Result<BTreeMap<String, u64>, ServerError> {
         digest::prepare(server).await?;
+        let mut counted = BTreeMap::new();
         for expected in self.artifact.tables.as_deref().unwrap_or_default() {
-            let Some(table) = tables
-                .iter()
-                .find(|table| table.target.table == expected.table)
-            else {
-                found.lacks_rows = true;
+            let Some(table) = tables.iter().find(|table| table.listed == expected.table) else {
+                // The load says so too, where no block of the dump was this table's.
+                let missing = format!("{} is missing", expected.table);
+                if !found.differences.contains(&missing) {
+                    found.differences.push(missing);
+                }
                 continue;
             };
             found.tables += 1;
             found.rows += expected.rows;
-            let Some(wanted) = &expected.digest else {
-                continue;
+            let back = match digest::of_table(server, &table.target, &table.encoding).await? {
+                TableContent::Digest(back) => back,
+                TableContent::Absent => {
+                    let gone = format!("{} did not come back", expected.table);
+                    found.differences.push(gone);
+                    continue;
+                }
+                TableContent::NotAsked => {
+                    found.not_proven.push(format!(
+                        "{}: its rows were counted, not compared: a dump has those of a condition that is no superuser's, which is not \
+                         evaluated",
+                        expected.table
+                    ));
+                    continue;
+                }
             };
-            match digest::of_table(server, &table.target).await? {
-                Some(back) if back.digest == *wanted => found.digests += 1,
-                Some(back) if back.rows == expected.rows => found.differences.push(format!(
-                    "{} came back with other content in its {} rows",
-                    expected.table, expected.rows
-                )),
-                Some(back) => found.differences.push(format!(
+            counted.insert(expected.table.clone(), back.rows);
+            match &expected.digest {
+                Some(wanted) if back.digest == *wanted => found.digests += 1,
+                _ if back.rows != expected.rows => found.differences.push(format!(
                     "{} came back with {} rows, not {}",
                     expected.table, back.rows, expected.rows
                 )),
-                None => found
-                    .differences
-                    .push(format!("{} did not come back", expected.table)),
+                Some(_) => found.differences.push(format!(
+                    "{} came back with other content in its {} rows",
+                    expected.table, expected.rows
+                )),
+                None => {}
             }
         }
         if let Some(expected) = &self.artifact.large_objects {
@@ -292,7 +310,7 @@ impl Drill<'_> {
                     .push("large objects came back with other content".to_owned());
             }
         }
-        Ok(())
+        Ok(counted)
     }
 
     /// Tables that stood in for those of absent extensions go, with what was made for them: in the census they would look like the
@@ -359,41 +377,41 @@ impl Drill<'_> {
     }
 
     /// Questions whose answers tell a person whether this is their stack.
-    async fn ask(&self, server: &Server, found: &mut DatabaseDrill) -> Result<(), ServerError> {
+    async fn answer(
+        &self,
+        server: &Server,
+        rows: &BTreeMap<String, u64>,
+        found: &mut DatabaseDrill,
+    ) -> Result<(), ServerError> {
         for (question, table) in QUESTIONS {
-            if let Some(rows) = count(server, &self.in_schema(table)).await? {
+            if let Some(rows) = rows.get(&self.in_schema(table)) {
                 found.answers.insert(question.to_owned(), rows.to_string());
             }
         }
-        if self.request.url.is_none() {
-            self.open_vault(server, found).await?;
+        let secrets = rows.get(SECRETS).copied().unwrap_or_default();
+        if self.request.url.is_none() && secrets > 0 {
+            self.open_vault(server, secrets, found).await?;
         }
         Ok(())
     }
 
-    /// One of Supabase's secrets is decrypted, by the extension's own view alone: any other of that name is a user's code.
+    /// One of Supabase's secrets is decrypted, by the extension's own view of its own table alone: any other of that name is a user's
+    /// code.
     async fn open_vault(
         &self,
         server: &Server,
+        secrets: u64,
         found: &mut DatabaseDrill,
     ) -> Result<(), ServerError> {
-        let of_extension = format!(
-            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
-             WHERE d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e' AND e.extname = '{VAULT}'
-               AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-               AND d.objid = pg_catalog.to_regclass('vault.decrypted_secrets')"
-        );
-        if server.number(&of_extension).await? == 0 {
-            return Ok(());
-        }
-        let secrets = count(server, "vault.secrets").await?.unwrap_or_default();
-        if secrets == 0 {
-            return Ok(());
+        for relation in [SECRETS, DECRYPTED_SECRETS] {
+            if !extension::owns(server, VAULT, relation).await? {
+                return Ok(());
+            }
         }
         let decrypted = server
             .number(
-                "SELECT pg_catalog.count(*) FROM (SELECT decrypted_secret FROM vault.decrypted_secrets LIMIT 1) AS one
-                 WHERE decrypted_secret IS NOT NULL",
+                &format!("SELECT pg_catalog.count(*) FROM (SELECT decrypted_secret FROM {DECRYPTED_SECRETS} LIMIT 1) AS one
+                 WHERE decrypted_secret IS NOT NULL"),
             )
             .await;
         match decrypted {
@@ -428,6 +446,7 @@ impl Drill<'_> {
     async fn check_storage(
         &self,
         server: &Server,
+        found: &mut DatabaseDrill,
         observer: &dyn Observer,
         cancel: &CancellationToken,
     ) -> Result<Option<StorageDrill>, RestoreError> {
@@ -454,6 +473,12 @@ impl Drill<'_> {
         let objects = Reconciler::begin(&dir, server, layout).await;
         server.execute("COMMIT").await?;
         let lost = "objects could not be compared";
+        if let Err(ReconcileError::Objects(unlike @ ObjectsError::Unlike(_))) = &objects {
+            found
+                .not_proven
+                .push(format!("storage.objects, compared with no file: {unlike}"));
+            return Ok(None);
+        }
         let objects = objects.map_err(|error| failed(lost)(std::io::Error::other(error)))?;
         let Some(mut objects) = objects else {
             return Ok(None);
@@ -511,6 +536,18 @@ impl Drill<'_> {
     }
 }
 
+/// Names some of what failed for a reason that is not the set's.
+fn list(words: &str, faults: &[&LoadFault], found: &mut DatabaseDrill) {
+    let more = faults.len().saturating_sub(EXCUSED_NAMED);
+    let named = faults.iter().take(EXCUSED_NAMED);
+    found
+        .not_proven
+        .extend(named.map(|fault| format!("{words}: {fault}")));
+    if more > 0 {
+        found.not_proven.push(format!("{words}: {more} more"));
+    }
+}
+
 /// What a fault of the scratch server, and not of the set, looks like.
 struct Excuses {
     /// Names of extensions that are absent there, and of what needs them.
@@ -523,23 +560,22 @@ struct Excuses {
 
 impl Excuses {
     /// Tells what failed for the scratch server's sake from what a restore would have failed with, too.
-    fn sort(&self, faults: &[LoadFault], found: &mut DatabaseDrill) {
-        let mut excused: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for fault in faults {
+    fn sort(&self, done: &mut Progress, found: &mut DatabaseDrill) {
+        let mut excused: BTreeMap<&str, Vec<&LoadFault>> = BTreeMap::new();
+        // Members of an extension that this server does not have, or not with all that it brought.
+        if self.absent.is_empty() {
+            done.tell_left_out();
+        } else {
+            excused.insert(NEEDS_EXTENSION, done.left_out.iter().collect());
+        }
+        for fault in &done.faults {
             match self.excuse(fault) {
-                Some(words) => excused.entry(words).or_default().push(fault.to_string()),
+                Some(words) => excused.entry(words).or_default().push(fault),
                 None => found.differences.push(fault.to_string()),
             }
         }
         for (words, faults) in excused {
-            let more = faults.len().saturating_sub(EXCUSED_NAMED);
-            let named = faults.iter().take(EXCUSED_NAMED);
-            found
-                .not_proven
-                .extend(named.map(|fault| format!("{words}: {fault}")));
-            if more > 0 {
-                found.not_proven.push(format!("{words}: {more} more"));
-            }
+            list(words, &faults, found);
         }
     }
 
@@ -550,8 +586,12 @@ impl Excuses {
         let of_absent = |name: &String| {
             fault.statement.contains(name.as_str()) || fault.reason.contains(name.as_str())
         };
+        // A provider is loaded as a server starts; what it would refuse a label for is not asked (22023: invalid parameter value).
+        let no_provider = fault.statement.starts_with("SECURITY LABEL FOR ") && code == "22023";
         if fault.is_of_missing_thing() && self.absent.iter().any(of_absent) {
-            Some("needs an extension that the scratch server lacks")
+            Some(NEEDS_EXTENSION)
+        } else if no_provider && self.no_network {
+            Some("needs a provider of security labels, which a private server does not load")
         } else if self.lacks_roles && code == "42704" {
             Some("needs a role that the scratch server lacks")
         } else if self.no_network && foreign && fault.statement.starts_with("REFRESH") {

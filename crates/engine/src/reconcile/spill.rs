@@ -11,6 +11,8 @@ use postgres::objects::Object;
 use stream::tar::Listed;
 use tempfile::TempDir;
 
+use super::layout::Layout;
+
 /// A million objects make partitions of some 16,000, a few megabytes each.
 pub const PARTITIONS: usize = 64;
 /// Bytes written to a partition at once: 128 such buffers are a megabyte.
@@ -59,7 +61,14 @@ impl Spill {
         })
     }
 
-    pub fn object(&mut self, path: &[u8], object: &Object) -> io::Result<()> {
+    pub fn objects(&mut self, layout: &Layout, objects: &[Object]) -> io::Result<()> {
+        for object in objects {
+            self.object(&layout.path(object), object)?;
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, path: &[u8], object: &Object) -> io::Result<()> {
         let out = &mut self.objects[partition(path)];
         for field in [path, object.bucket.as_bytes(), object.name.as_bytes()] {
             write_field(out, field)?;
@@ -98,6 +107,11 @@ impl Spill {
 }
 
 impl Partitions {
+    /// Another pair of sides, whose partitions are of the same paths. Goes with this one.
+    pub fn another(&self) -> io::Result<Spill> {
+        Spill::begin(self.dir.path())
+    }
+
     pub fn objects(&self, number: usize) -> io::Result<Vec<(Vec<u8>, Object)>> {
         let mut from = self.open("objects", number)?;
         let mut objects = Vec::new();

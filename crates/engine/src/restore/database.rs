@@ -84,7 +84,7 @@ pub struct RestoredDatabase {
     pub name: String,
     /// Where the one before lies.
     pub aside: Option<String>,
-    /// The statement that drops that.
+    /// What drops that, typed into psql; lines of statements.
     pub drop: Option<String>,
     /// Rows that were counted in it.
     pub rows: u64,
@@ -117,11 +117,13 @@ pub enum DatabaseRestoreError {
     #[error("{0}; nothing was touched")]
     Refused(#[source] RestoreError),
     /// It failed, and the database is as it was.
-    #[error("{what}: {reason}\n{name} is as it was before{}", stay(.roles))]
+    #[error("{what}: {reason}\n{}{}", as_before(name, *there), stay(.roles))]
     PutBack {
         what: &'static str,
         reason: String,
         name: String,
+        /// Whether there is one.
+        there: bool,
         /// Roles that were made, and stay.
         roles: Vec<String>,
     },
@@ -129,9 +131,11 @@ pub enum DatabaseRestoreError {
     #[error("{0}")]
     Stranded(Box<Stranded>),
     /// Ended by a signal; the database is as it was.
-    #[error("interrupted; {name} is as it was before{}", stay(.roles))]
+    #[error("interrupted; {}{}", as_before(name, *there), stay(.roles))]
     Interrupted {
         name: String,
+        /// Whether there is one.
+        there: bool,
         /// Roles that were made, and stay.
         roles: Vec<String>,
     },
@@ -166,6 +170,14 @@ impl std::fmt::Display for Stranded {
             "{what}: {reason}\n{name} could not be put back: {fault}\n\
              Nothing is lost{stay}. When the server answers again, this puts it back: {command}"
         )
+    }
+}
+
+fn as_before(name: &str, there: bool) -> String {
+    if there {
+        format!("{name} is as it was before")
+    } else {
+        format!("there is no database {name}, as before")
     }
 }
 
@@ -320,9 +332,22 @@ async fn connect(dsns: &[Dsn], name: &str) -> Result<Admin, RestoreError> {
     Err(first.unwrap_or(RestoreError::Interrupted))
 }
 
-/// Puts back what restores that were killed left of a database, and says what was done.
-pub async fn undo(dsns: &[Dsn], name: &str) -> Result<Vec<String>, RestoreError> {
-    connect(dsns, name).await?.undo(name).await
+/// What an undo did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// In sentences.
+    pub done: Vec<String>,
+    /// Other databases that restores began and did not end, which may be at work.
+    pub others: Vec<String>,
+}
+
+/// Puts back what restores that were killed left of a database.
+pub async fn undo(dsns: &[Dsn], name: &str) -> Result<Undone, RestoreError> {
+    let admin = connect(dsns, name).await?;
+    Ok(Undone {
+        done: admin.undo(name).await?,
+        others: admin.begun(name).await?,
+    })
 }
 
 /// Restores a database.
@@ -336,19 +361,21 @@ pub async fn restore_database(
     });
     let prepared = Prepared::find(request).await?;
     let script = prepared.check().await?;
-    let admin = &prepared.admin;
+    let (artifact, file) = (prepared.artifact, prepared.path(prepared.artifact));
+    let admin = prepared.admin;
     let mut notes = admin
         .undo(request.name)
         .await
         .map_err(DatabaseRestoreError::Refused)?;
     if !request.beside && !request.force {
-        in_the_way(admin, request.name)
+        in_the_way(&admin, request.name)
             .await
             .map_err(DatabaseRestoreError::Refused)?;
     }
     if cancel.is_cancelled() {
         return Err(DatabaseRestoreError::Interrupted {
             name: request.name.to_owned(),
+            there: is_there(&admin, request.name).await,
             roles: Vec::new(),
         });
     }
@@ -356,15 +383,18 @@ pub async fn restore_database(
     let table = request
         .table
         .as_deref()
-        .map(|table| find_table(prepared.artifact, table));
+        .map(|table| find_table(artifact, table));
+    let dsn = admin.server.dsn().clone();
+    // It may be in template1, which nobody can copy meanwhile; and a load can be long.
+    drop(admin);
     let job = Job {
         label: request.label,
         set: &set,
-        artifact: prepared.artifact,
-        file: prepared.path(prepared.artifact),
+        artifact,
+        file,
         script: &script,
         tools: request.tools,
-        dsn: admin.server.dsn().clone(),
+        dsn,
         name: request.name,
         beside: request.beside,
         roles: if request.roles {
@@ -385,8 +415,9 @@ pub async fn restore_database(
     };
     let mut done = Progress::default();
     if let Err(fault) = job.perform(&mut done, observer, cancel).await {
-        return Err(give_up(&prepared, fault, done, cancel).await);
+        return Err(give_up(request, fault, done, cancel).await);
     }
+    done.tell_left_out();
     notes.append(&mut done.notes);
     let mut restored = RestoredDatabase {
         name: request.name.to_owned(),
@@ -401,12 +432,12 @@ pub async fn restore_database(
         Ok(admin) => settle(request, &admin, &done, &mut restored).await,
         Err(error) => {
             restored.aside.clone_from(&done.aside);
+            restored.drop = done.aside.as_deref().map(drop_statement);
             restored.notes.push(format!(
                 "what came back could not be looked at once more: {error}"
             ));
         }
     }
-    restored.drop = restored.aside.as_deref().map(drop_statement);
     Ok(restored)
 }
 
@@ -438,6 +469,10 @@ async fn settle(
     }
     if let Some(aside) = done.aside.clone() {
         keep_or_drop(request, admin, aside, restored).await;
+    }
+    if let Some(aside) = &restored.aside {
+        let by_hand = admin.drop_by_hand(aside).await;
+        restored.drop = Some(by_hand.unwrap_or_else(|_| drop_statement(aside)));
     }
 }
 
@@ -501,14 +536,18 @@ async fn keep_or_drop(
     }
 }
 
+/// Whether there is a database of this name; a server that cannot tell has not lost one.
+async fn is_there(admin: &Admin, name: &str) -> bool {
+    admin.look(name).await.map_or(true, |found| found.is_some())
+}
+
 /// Puts the database before back, whatever was done: by what lies on the server. A server that restarts is waited for.
 async fn give_up(
-    prepared: &Prepared<'_>,
+    request: &DatabaseRequest<'_>,
     mut fault: Fault,
     done: Progress,
     cancel: &CancellationToken,
 ) -> DatabaseRestoreError {
-    let request = prepared.request;
     let name = request.name.to_owned();
     let roles = done.roles_created;
     let began = Instant::now();
@@ -528,7 +567,11 @@ async fn give_up(
         }
     };
     match back {
-        Ok(_) if cancel.is_cancelled() => DatabaseRestoreError::Interrupted { name, roles },
+        Ok(admin) if cancel.is_cancelled() => DatabaseRestoreError::Interrupted {
+            there: is_there(&admin, &name).await,
+            name,
+            roles,
+        },
         Ok(admin) => {
             let missing = admin.missing_workers(request.name, &done.workers).await;
             if let Some(words) = gone(&missing) {
@@ -537,6 +580,7 @@ async fn give_up(
             DatabaseRestoreError::PutBack {
                 what: fault.what,
                 reason: fault.reason,
+                there: is_there(&admin, &name).await,
                 name,
                 roles,
             }

@@ -1,6 +1,9 @@
 //! Puts back what a set holds: file trees and databases. What is there is moved aside, never overwritten.
 
 pub mod database;
+pub mod names;
 pub mod object;
+mod parents;
 pub mod swap;
 pub mod tree;
+pub mod undo;

@@ -1,42 +1,56 @@
 //! One object of the storage archive: its file, or files where it has several versions, in place or in a directory of their own.
+//!
+//! In place all is prepared in one directory, `new` with the files, `old` for those that are there and differ, `none` with a mark for each
+//! path that nothing has; then names alone change.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use stream::alike::alike;
 use stream::directory::{self, Descent};
 use stream::durable;
 use tokio_util::sync::CancellationToken;
 
+use super::names::{Mark, Names, is_there};
+use super::parents::make_parents;
+use super::swap::ended_at_last;
 use super::tree::{
     self, RestoreError, Restored, TreeRequest, Wanted, check_room, named, unpack_checked,
 };
+use super::undo::{Aside, name_before};
 
 /// Names that are told when there is no such object.
 const NEAR: usize = 5;
 /// The buckets' place in a stock stack, for sets of which no other is known.
 const STOCK_PREFIX: &str = "stub/stub";
+const NEW: &str = "new";
+const OLD: &str = "old";
+const NONE: &str = "none";
 
 /// An object that came back.
 #[derive(Debug)]
 pub struct RestoredObject {
     /// Its files, as they lie now.
     pub files: Vec<PathBuf>,
-    /// Files of that name that were there and differ, kept under these names.
+    /// Files that were there already, with the same content and attributes.
+    pub same: Vec<PathBuf>,
+    /// Files that were there and differ, kept under these names.
     pub kept: Vec<PathBuf>,
     /// What could not be kept of it.
     pub restored: Restored,
 }
 
 /// Restores `object`, a bucket and a name joined by a slash: into the tree at `request.to`, or, where `apart`, into a new directory there.
+/// What an earlier restore left in the tree must be undone before.
 pub async fn restore_object(
     request: TreeRequest<'_>,
     object: &str,
     apart: bool,
     cancel: &CancellationToken,
 ) -> Result<RestoredObject, RestoreError> {
-    let artifact = tree::find(request.entry, request.label)?.clone();
     let fault = |fault: String| RestoreError::Target {
         path: request.to.to_owned(),
         fault,
@@ -50,71 +64,120 @@ pub async fn restore_object(
             "`{object}` is no object: write bucket/path/name"
         )));
     }
-    let aside = if apart {
-        if request.to.symlink_metadata().is_ok() {
-            return Err(fault(
-                "is there already: name a directory that is not, nothing is overwritten".to_owned(),
-            ));
-        }
-        durable::aside(request.to)
-    } else {
-        request
-            .to
-            .join(format!(".backupd-restoring-{}", request.entry.id))
+    if apart {
+        return unpacked_apart(&request, object, &below, cancel).await;
+    }
+    let names = Names::of(request.to);
+    if !names.root.is_dir() {
+        return Err(fault(
+            "is no directory: one object comes back into a tree, or by --to PATH into a new directory"
+                .to_owned(),
+        ));
+    }
+    let set = request.entry.id.to_string();
+    let work = names.inside(Mark::Restoring, &set);
+    check_attributes(&request, &names.root)?;
+    durable::create_dir_private(&work)
+        .map_err(|error| fault(format!("cannot be written to: {error}")))?;
+    let done = unpack_object(&request, object, &below, &work.join(NEW), cancel).await;
+    let (restored, found) = done.inspect_err(|_| {
+        let _ = directory::remove(&work); // It says by its name what it is.
+    })?;
+    let found = below_of(&found, &work.join(NEW));
+    let planned = Plan::of(&found, &work.join(NEW), &names.root).and_then(|plan| {
+        plan.prepare(&work)?;
+        Ok(plan)
+    });
+    let plan = planned.map_err(|error| {
+        let _ = directory::remove(&work); // It says by its name what it is.
+        fault(format!("was not touched: {error}"))
+    })?;
+    let before = match plan.carry_out(&names, &set) {
+        Ok(before) => before,
+        Err(error) => ended_at_last(request.to, &set, &error).map_err(fault)?,
     };
-    let room = aside
-        .parent()
-        .filter(|parent| *parent != Path::new(""))
-        .unwrap_or(Path::new("."));
-    // One object needs less than the whole tree; what is checked is whether attributes are kept, and that it can be written to.
+    let at = |dir: &Path, paths: Vec<PathBuf>| paths.iter().map(|path| dir.join(path)).collect();
+    let is_same = |path: &PathBuf| plan.same.contains(path);
+    let (same, files) = found.into_iter().partition(is_same);
+    Ok(RestoredObject {
+        files: at(&names.root, files),
+        same: at(&names.root, same),
+        kept: before.map_or(Vec::new(), |before| at(&before, plan.replace)),
+        restored,
+    })
+}
+
+async fn unpacked_apart(
+    request: &TreeRequest<'_>,
+    object: &str,
+    below: &Path,
+    cancel: &CancellationToken,
+) -> Result<RestoredObject, RestoreError> {
+    let to = request.to;
+    if to.symlink_metadata().is_ok() {
+        return Err(RestoreError::Target {
+            path: to.to_owned(),
+            fault: "is there already: name a directory that is not, nothing is overwritten"
+                .to_owned(),
+        });
+    }
+    let parent = to.parent().filter(|parent| *parent != Path::new(""));
+    check_attributes(request, parent.unwrap_or(Path::new(".")))?;
+    let aside = durable::aside(to);
+    let (restored, found) = unpack_object(request, object, below, &aside, cancel).await?;
+    named(durable::rename_new(&aside, to), to, &aside)?;
+    let files = below_of(&found, &aside);
+    Ok(RestoredObject {
+        files: files.iter().map(|file| to.join(file)).collect(),
+        same: Vec::new(),
+        kept: Vec::new(),
+        restored,
+    })
+}
+
+/// One object needs less than the whole tree: what is checked is whether attributes are kept, and that it can be written to.
+fn check_attributes(request: &TreeRequest<'_>, directory: &Path) -> Result<(), RestoreError> {
+    let artifact = tree::find(request.entry, request.label)?;
     let small = catalog::manifest::Artifact {
         database: None,
         tree: None,
         ..artifact.clone()
     };
-    check_room(&request, &small, room)?;
+    check_room(request, &small, directory)
+}
+
+/// Unpacks one object, with the directories on its way, and gives its files. On a fault nothing of it stays.
+async fn unpack_object(
+    request: &TreeRequest<'_>,
+    object: &str,
+    below: &Path,
+    into: &Path,
+    cancel: &CancellationToken,
+) -> Result<(Restored, Vec<PathBuf>), RestoreError> {
+    let artifact = tree::find(request.entry, request.label)?.clone();
     let near = Arc::new(Mutex::new(Vec::new()));
-    let restored = unpack_checked(
-        &request,
-        &artifact,
-        &aside,
-        Some(wanted(below.clone(), near.clone())),
-        cancel,
-    )
-    .await?;
-    let unlisted = |error: io::Error| fault(format!("cannot be listed: {error}"));
-    let found = files_below(&aside.join(&below)).map_err(unlisted)?;
-    if found.is_empty() {
-        let _ = directory::remove(&aside); // Empty directories of the way to it.
-        let near = near
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .join(", ");
-        let near = if near.is_empty() {
-            "nothing is near to it".to_owned()
-        } else {
-            format!("near to it are {near}")
-        };
-        return Err(fault(format!(
-            "was to get {object}, which the archive does not have: {near}"
-        )));
-    }
-    if apart {
-        named(durable::rename(&aside, request.to), request.to, &aside)?;
-        let files = files_below(&request.to.join(&below)).map_err(unlisted)?;
-        return Ok(RestoredObject {
-            files,
-            kept: Vec::new(),
-            restored,
-        });
-    }
-    let done = place_all(&found, &aside, request.to, &request.entry.id.to_string());
-    let (files, kept) = named(done, request.to, &aside)?;
-    let _ = directory::remove(&aside); // Empty by now.
-    Ok(RestoredObject {
-        files,
-        kept,
-        restored,
+    let wanted = wanted(below.to_owned(), near.clone());
+    let restored = unpack_checked(request, &artifact, into, Some(wanted), cancel).await?;
+    let fault = match files_below(&into.join(below)) {
+        Ok(found) if !found.is_empty() => return Ok((restored, found)),
+        Ok(_) => {
+            let near = near
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .join(", ");
+            let near = if near.is_empty() {
+                "nothing is near to it".to_owned()
+            } else {
+                format!("near to it are {near}")
+            };
+            format!("was to get {object}, which the archive does not have: {near}")
+        }
+        Err(error) => format!("cannot be listed: {error}"),
+    };
+    let _ = directory::remove(into); // Empty directories of the way to it.
+    Err(RestoreError::Target {
+        path: request.to.to_owned(),
+        fault,
     })
 }
 
@@ -171,31 +234,129 @@ fn files_below(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Moves files from one tree into another. One that is there and differs is kept under a name that no service serves.
-fn place_all(
-    files: &[PathBuf],
-    from: &Path,
-    into: &Path,
-    set: &str,
-) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let (mut placed, mut kept) = (Vec::new(), Vec::new());
-    for file in files {
-        let target = into.join(file.strip_prefix(from).unwrap_or(file));
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent)?;
+fn below_of(paths: &[PathBuf], root: &Path) -> Vec<PathBuf> {
+    let below = paths
+        .iter()
+        .map(|path| path.strip_prefix(root).unwrap_or(path).to_owned());
+    below.collect()
+}
+
+/// What is to be done to a tree, as paths below its root.
+#[derive(Debug, Default)]
+struct Plan {
+    /// What is not there: files, or directories with all that is in them, as the archive has them.
+    add: BTreeSet<PathBuf>,
+    /// Where something else lies, which is kept.
+    replace: Vec<PathBuf>,
+    /// What is there already, and stays.
+    same: Vec<PathBuf>,
+}
+
+impl Plan {
+    fn of(found: &[PathBuf], new: &Path, live: &Path) -> io::Result<Self> {
+        let mut plan = Self::default();
+        for file in found {
+            let mut way = PathBuf::new();
+            for part in file {
+                way.push(part);
+                let there = match live.join(&way).symlink_metadata() {
+                    Ok(there) => there,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        plan.add.insert(way);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                };
+                if way == *file {
+                    if there.is_dir() {
+                        return Err(io::Error::other(format!(
+                            "{} is a directory now: --to PATH restores the object apart",
+                            live.join(file).display()
+                        )));
+                    }
+                    if alike(&new.join(file), &live.join(file))? {
+                        plan.same.push(way);
+                    } else {
+                        plan.replace.push(way);
+                    }
+                    break;
+                }
+                if !there.is_dir() {
+                    if !plan.replace.contains(&way) {
+                        plan.replace.push(way);
+                    }
+                    break;
+                }
+            }
         }
-        if target.symlink_metadata().is_ok() {
-            let name = target
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let before = target.with_file_name(format!("{name}.before-{set}"));
-            durable::rename(&target, &before)?;
-            kept.push(before);
-        }
-        durable::rename(file, &target)?;
-        placed.push(target);
+        Ok(plan)
     }
-    Ok((placed, kept))
+
+    /// Makes all directories that are needed, and marks what was not there, so that nothing but renaming is left.
+    fn prepare(&self, work: &Path) -> io::Result<()> {
+        for (below, paths) in [
+            (NONE, self.add.iter().collect::<Vec<_>>()),
+            (OLD, self.replace.iter().collect()),
+        ] {
+            for path in paths {
+                let path = work.join(below).join(path);
+                make_parents(&path)?;
+                if below == NONE {
+                    durable::create_private(&path)?;
+                }
+            }
+        }
+        durable::sync_tree(work)
+    }
+
+    /// Puts everything in its place; gives the directory of what was there before.
+    fn carry_out(&self, names: &Names, set: &str) -> io::Result<Option<PathBuf>> {
+        let prepared = names.inside(Mark::Restoring, set);
+        if self.add.is_empty() && self.replace.is_empty() {
+            directory::remove(&prepared)?;
+            return Ok(None);
+        }
+        let (root, work) = (&names.root, names.inside(Mark::Placing, set));
+        let (new, old) = (work.join(NEW), work.join(OLD));
+        durable::rename_new(&prepared, &work)?;
+        for path in &self.add {
+            durable::rename_new(&new.join(path), &root.join(path))?;
+        }
+        for path in &self.replace {
+            durable::rename_new(&root.join(path), &old.join(path))?;
+            durable::rename_new(&new.join(path), &root.join(path))?;
+        }
+        durable::rename_new(&work, &names.inside(Mark::Placed, set))?;
+        finish(names, set)
+    }
+}
+
+/// Everything is in its place: what was there before gets its name, the rest goes.
+pub(super) fn finish(names: &Names, set: &str) -> io::Result<Option<PathBuf>> {
+    let work = names.inside(Mark::Placed, set);
+    let old = work.join(OLD);
+    let before = if is_there(&old)? {
+        name_before(names, &names.root, &old, set)?
+    } else {
+        None
+    };
+    directory::remove(&work)?;
+    Ok(before)
+}
+
+/// Not everything is in its place: what was there before goes back, and what came instead is moved aside.
+pub(super) fn put_back(names: &Names, set: &str, aside: &Aside<'_>) -> io::Result<()> {
+    let (root, work) = (&names.root, names.inside(Mark::Placing, set));
+    let (none, old) = (work.join(NONE), work.join(OLD));
+    for mark in files_below(&none)? {
+        let path = mark.strip_prefix(&none).unwrap_or(&mark);
+        if !is_there(&work.join(NEW).join(path))? && is_there(&root.join(path))? {
+            aside.take(&root.join(path))?;
+        }
+        fs::remove_file(mark)?;
+    }
+    for file in files_below(&old)? {
+        aside.make_room(root, &old, &file)?;
+    }
+    directory::remove(&work)
 }

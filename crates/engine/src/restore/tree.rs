@@ -96,7 +96,7 @@ pub async fn restore_tree(
     check_target(&request, &artifact)?;
     let aside = durable::aside(request.to);
     let restored = unpack_checked(&request, &artifact, &aside, None, cancel).await?;
-    named(durable::rename(&aside, request.to), request.to, &aside)?;
+    named(durable::rename_new(&aside, request.to), request.to, &aside)?;
     Ok(restored)
 }
 

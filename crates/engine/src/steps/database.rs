@@ -2,19 +2,26 @@
 
 use catalog::census::{Census, Object};
 use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin};
+use postgres::census::Brought;
 use postgres::dump::{DumpError, DumpFormat, DumpRequest, dump};
 use postgres::properties::DatabaseProperties;
 use postgres::roles::dump_roles;
 use postgres::server::{Server, ServerError};
 use postgres::snapshot::Snapshot;
 use postgres::tools::Tools;
+use postgres::unquoted::unquoted;
+use postgres::words::listed;
 use stream::artifact::{Compression, Encoding};
 
 use super::{Context, Failure, Product, record};
 use crate::config::{DatabaseRole, DatabaseSource, ReconcileMode};
 use crate::content;
+use crate::identity;
 use crate::preflight::DatabaseFacts;
 use crate::reconcile::{LayoutSource, Reconciler};
+
+/// Objects that a message names.
+const SHOWN: usize = 5;
 
 pub(super) async fn perform(source: &DatabaseSource, context: &Context<'_>) -> Product {
     let (Some(tools), Some(told)) = (
@@ -64,9 +71,23 @@ async fn dump_database(
         product.fail("ended before the dump began", None);
         return;
     };
+    match &instant.unquoted {
+        Ok(objects) if objects.is_empty() => {}
+        Ok(objects) => {
+            product.fail(planted(objects), None);
+            return;
+        }
+        Err(error) => {
+            product.fail(
+                format!("the definitions that a dump writes could not be read: {error}"),
+                None,
+            );
+            return;
+        }
+    }
     let request = DumpRequest {
         snapshot: instant.snapshot.as_ref().map(Snapshot::id),
-        ..request(source, tools, format, encoding, &file, context)
+        ..request(source, told, tools, format, encoding, &file, context)
     };
     match dump(request, context.cancel).await {
         Ok(dumped) => {
@@ -82,6 +103,7 @@ async fn dump_database(
             }
             product.artifacts.push(Artifact {
                 source: Some(origin(source, told)),
+                identity: identity::of_facts(&told.facts),
                 tool: Some(format!("pg_dump {}", tools.version.text)),
                 census: instant.census,
                 database: instant
@@ -99,6 +121,8 @@ struct Instant {
     snapshot: Option<Snapshot>,
     census: Option<Census>,
     properties: Option<DatabaseProperties>,
+    /// Objects whose definitions would bring SQL of others into the dump.
+    unquoted: Result<Vec<String>, ServerError>,
 }
 
 impl Instant {
@@ -108,10 +132,11 @@ impl Instant {
             let snapshot = Snapshot::open(&source.dsn).await?;
             let census = take_census(snapshot.server()).await?;
             let properties = DatabaseProperties::ask(snapshot.server()).await?;
-            Ok::<_, ServerError>((snapshot, census, properties))
+            let objects = unquoted(snapshot.server()).await?;
+            Ok::<_, ServerError>((snapshot, census, properties, objects))
         };
         match taken.await {
-            Ok((snapshot, census, properties)) => {
+            Ok((snapshot, census, properties, objects)) => {
                 let held = match source.role {
                     DatabaseRole::Supabase => {
                         read_objects(snapshot.server(), context, product).await
@@ -122,16 +147,19 @@ impl Instant {
                     snapshot: held.then_some(snapshot),
                     census: Some(census),
                     properties: Some(properties),
+                    unquoted: Ok(objects),
                 }
             }
             Err(error) => {
                 product.notes.push(format!(
                     "no census was taken, so a drill can only count rows: {error}"
                 ));
+                let asking = async { unquoted(&Server::connect(&source.dsn).await?).await };
                 Self {
                     snapshot: None,
                     census: None,
                     properties: None,
+                    unquoted: asking.await,
                 }
             }
         }
@@ -168,6 +196,14 @@ async fn read_objects(server: &Server, context: &Context<'_>, product: &mut Prod
     }
 }
 
+fn planted(objects: &[String]) -> String {
+    format!(
+        "EXTRACT with a field that is no word, in: {}. PostgreSQL writes such a field into a dump without quotes, and whoever restores that \
+         would run it as SQL: drop the object or name a field such as year; who made it may mean harm",
+        listed(objects, SHOWN)
+    )
+}
+
 /// The census of a database, as the catalog keeps it.
 pub(crate) async fn take_census(server: &Server) -> Result<Census, ServerError> {
     let (objects, positions) = postgres::census::take(server).await?;
@@ -177,11 +213,26 @@ pub(crate) async fn take_census(server: &Server) -> Result<Census, ServerError> 
         needs: counted.needs,
         facets: counted.facets.into(),
     });
-    Ok(Census::of(
-        &postgres::census::FACETS,
-        objects.collect(),
-        positions,
-    ))
+    let mut census = Census::of(&postgres::census::FACETS, objects.collect(), positions);
+    for (extension, brought) in postgres::census::brought(server).await? {
+        // Both are of one form.
+        let record = serde_json::to_value(brought).and_then(serde_json::from_value);
+        if let Ok(record) = record {
+            census.brought.insert(extension, record);
+        }
+    }
+    Ok(census)
+}
+
+/// What extensions brought, as a restore gives it back. A record that cannot be read gives nothing.
+pub(crate) fn brought(census: &Census) -> Vec<(&str, Brought)> {
+    let records = census.brought.iter();
+    records
+        .filter_map(|(extension, record)| {
+            let brought = serde_json::to_value(record).and_then(serde_json::from_value);
+            Some((extension.as_str(), brought.ok()?))
+        })
+        .collect()
 }
 
 fn failure(error: &DumpError) -> Failure {
@@ -205,7 +256,15 @@ async fn dump_its_roles(
         source.label,
         encoding.compression.extension()
     );
-    let request = request(source, tools, DumpFormat::Plain, encoding, &file, context);
+    let request = request(
+        source,
+        told,
+        tools,
+        DumpFormat::Plain,
+        encoding,
+        &file,
+        context,
+    );
     match dump_roles(request, &told.facts, context.cancel).await {
         Ok(dumped) => {
             // Keycloak's role is no superuser, and its one password stands in Keycloak's own settings: the manifest says so, and that is all.
@@ -236,6 +295,7 @@ async fn dump_its_roles(
 
 fn request<'a>(
     source: &'a DatabaseSource,
+    told: &'a DatabaseFacts,
     tools: &'a Tools,
     format: DumpFormat,
     encoding: Encoding,
@@ -248,6 +308,7 @@ fn request<'a>(
         snapshot: None,
         lock_timeout: context.config.lock_timeout,
         format,
+        characters: told.facts.dump_encoding(),
         encoding,
         dir: context.dir,
         file,

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use catalog::manifest::{Artifact, Keycloak, Kind, Storage};
+use postgres::words::one_line;
 use stream::artifact::{Compression, Meter, Written};
 use tokio_util::sync::CancellationToken;
 
@@ -97,7 +98,7 @@ pub(crate) async fn perform(step: &Step, context: &Context<'_>) -> Product {
             Product {
                 notes: vec![format!(
                     "database {} was dropped or renamed while the run was at work: it is not in this set",
-                    source.dsn.database.replace(char::is_control, "?")
+                    one_line(&source.dsn.database)
                 )],
                 ..Product::default()
             }
@@ -120,6 +121,7 @@ fn record(
         label: label.to_owned(),
         source: None,
         path: None,
+        identity: None,
         tool: None,
         format: format.to_owned(),
         compression: compression.into(),

@@ -8,7 +8,7 @@ use super::{Context, Product, record};
 use crate::config::{DatabaseRole, ReconcileMode, TreeRole, TreeSource};
 use crate::preflight::tree_fault;
 use crate::reconcile::Reconciler;
-use crate::restore::swap::is_kept_aside;
+use crate::restore::names::is_kept_aside;
 
 /// Objects that a warning names; the manifest has more.
 const NAMED: usize = 5;

@@ -22,13 +22,17 @@ need (extname, classid, objid) AS (
       WHERE d.classid = 'pg_constraint'::regclass AND c.oid = d.objid AND c.contype = 'c' AND c.conrelid <> 0
     UNION ALL SELECT 'pg_type'::regclass, c.contypid FROM pg_constraint c
       WHERE d.classid = 'pg_constraint'::regclass AND c.oid = d.objid AND c.contypid <> 0) t),
+-- What was given on a schema while an extension was created is in no dump: it comes with the extension.
+given AS (
+  SELECT e.extname, i.classoid, i.objoid FROM pg_init_privs i JOIN pg_extension e ON e.extnamespace = i.objoid
+    OR EXISTS (SELECT FROM member m JOIN pg_proc p ON p.oid = m.objid
+      WHERE m.extname = e.extname AND m.classid = 'pg_proc'::regclass AND p.pronamespace = i.objoid)
+  WHERE i.classoid = 'pg_namespace'::regclass AND i.privtype = 'e'),
 needed AS (
-  SELECT classid, objid, string_agg(DISTINCT extname, ',') AS extensions FROM need GROUP BY classid, objid),
+  SELECT classid, objid, string_agg(DISTINCT extname, ',') AS extensions
+  FROM (SELECT extname, classid, objid FROM need UNION ALL SELECT * FROM given) n GROUP BY classid, objid),
 schema AS (
-  -- What an extension gave on a schema while it was created is in no dump: creating it once more gives it.
-  SELECT oid, nspname, nspowner, CASE WHEN NOT EXISTS (SELECT FROM pg_init_privs i
-      WHERE i.classoid = 'pg_namespace'::regclass AND i.objoid = pg_namespace.oid AND i.privtype = 'e') THEN nspacl END AS nspacl
-    FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'),
+  SELECT oid, nspname, nspowner, nspacl FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname NOT LIKE 'pg\_%'),
 rel AS (
   SELECT c.*, format('%I.%I', s.nspname, c.relname) AS name, kind.name AS kind
   FROM pg_class c JOIN schema s ON s.oid = c.relnamespace

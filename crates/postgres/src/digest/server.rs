@@ -1,10 +1,7 @@
 //! The same digests, of what a server holds now.
 
-use std::pin::pin;
-
-use futures_util::StreamExt;
-
 use super::{LargeObjectHasher, LargeObjects, Rows, TableDigest};
+use crate::copy::CopyOut;
 use crate::server::{Server, ServerError, literal};
 
 const COPY: &[u8] = b"COPY ";
@@ -45,66 +42,97 @@ impl CopyTarget {
 }
 
 /// Gives a session the settings by which values become the text that a dump has of them, besides those that every session of ours and
-/// pg_dump's begins with: the server's own encoding, and an error for rows that would be left out.
+/// pg_dump's begins with: an error for rows that would be left out. The encoding is [`of_table`]'s.
 pub async fn prepare(server: &Server) -> Result<(), ServerError> {
     server
         .execute(
             "SET row_security = off; SET synchronize_seqscans = off;
-             SET constraint_exclusion = off;
-             SELECT pg_catalog.set_config('client_encoding', pg_catalog.current_setting('server_encoding'), false)",
+             SET constraint_exclusion = off",
         )
         .await
 }
 
-/// The rows of a table as a dump would have them; none where there is no such table. The session is [`prepare`]d.
+/// What a server holds of a table, as a dump would have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TableContent {
+    /// There is no such table.
+    Absent,
+    /// A dump has some of its rows, by a condition that is not a superuser's: to evaluate it could run anybody's code.
+    NotAsked,
+    /// Its rows.
+    Digest(TableDigest),
+}
+
+/// The rows of a table as a dump in this encoding would have them. The session is [`prepare`]d.
+///
+/// Rows are read without a query (see [`crate::copy`]), but those that an extension has its table dumped by a condition for: there
+/// condition and table are a superuser's, as pg_dump trusts them to be.
 pub async fn of_table(
     server: &Server,
     target: &CopyTarget,
-) -> Result<Option<TableDigest>, ServerError> {
+    encoding: &str,
+) -> Result<TableContent, ServerError> {
     let asked = server.rows(&about(&target.table)).await?;
     let Some(table) = asked.first() else {
-        return Ok(None);
+        return Ok(TableContent::Absent);
     };
-    let CopyTarget {
-        table: name,
-        columns,
-    } = target;
-    let listed = if columns.is_empty() { "*" } else { columns };
-    let query = match (table.get(0).unwrap_or_default(), table.get(1)) {
-        ("p", Some(partitions)) => {
-            format!("COPY (SELECT {listed} FROM {name} WHERE tableoid IN ({partitions})) TO STDOUT")
-        }
-        (_, Some(condition)) => {
-            format!("COPY (SELECT {listed} FROM {name} {condition}) TO STDOUT")
-        }
-        ("p", None) => format!("COPY (SELECT {listed} FROM {name}) TO STDOUT"),
-        _ if columns.is_empty() => format!("COPY {name} TO STDOUT"),
-        _ => format!("COPY {name} ({columns}) TO STDOUT"),
+    let columns = &target.columns;
+    let copy = |name: &str| match columns.as_str() {
+        "" => format!("COPY {name} TO STDOUT"),
+        columns => format!("COPY {name} ({columns}) TO STDOUT"),
     };
+    let statements = match (table.get(0), table.get(1), table.get(2)) {
+        (_, Some(_), Some("f") | None) => return Ok(TableContent::NotAsked),
+        (_, Some(condition), _) => {
+            let columns = if columns.is_empty() { "*" } else { columns };
+            let name = &target.table;
+            vec![format!(
+                "COPY (SELECT {columns} FROM {name} {condition}) TO STDOUT"
+            )]
+        }
+        (Some("p"), ..) => {
+            let partitions = server.names(&partitions(&target.table)).await?;
+            partitions.iter().map(|name| copy(name)).collect()
+        }
+        _ => vec![copy(&target.table)],
+    };
+    let encoding = literal(encoding);
     let mut rows = Rows::default();
-    copy_out(server, &query, |piece| {
-        // No mark ends the rows on the wire.
-        rows.read(piece);
-    })
-    .await?;
-    Ok(Some(rows.take().digest()))
+    for statement in statements {
+        let mut out =
+            CopyOut::begin(server, &format!("{statement} WITH (ENCODING {encoding})")).await?;
+        while let Some(piece) = out.next().await? {
+            // No mark ends the rows on the wire.
+            rows.read(&piece);
+        }
+    }
+    Ok(TableContent::Digest(rows.take().digest()))
 }
 
-/// A table's kind, and which of its rows a dump has under this name, where it has not all of them: the condition of the extension that
-/// the table belongs to; of a partitioned table those partitions that are loaded through it, because their rows may belong into others
-/// on another server (`forcePartitionRootLoad` in `pg_dump.c`: hash partitions by an enum).
+/// A table's kind, the condition of the extension that has some of its rows dumped, and whether both belong to superusers.
 fn about(table: &str) -> String {
     let table = literal(table);
     format!(
-        "SELECT c.relkind, CASE c.relkind WHEN 'p' THEN (
-             SELECT pg_catalog.string_agg(p.relid::pg_catalog.oid::pg_catalog.text, ',')
-             FROM pg_catalog.pg_partition_tree(c.oid) p WHERE p.isleaf AND EXISTS (
-               SELECT FROM pg_catalog.pg_partition_ancestors(p.relid) a
-               JOIN pg_catalog.pg_partitioned_table t ON t.partrelid = a.relid AND t.partstrat = 'h'
-               JOIN pg_catalog.pg_opclass o ON o.oid = ANY (t.partclass) AND o.opcname = 'enum_ops'))
-           ELSE (SELECT NULLIF(e.extcondition[pg_catalog.array_position(e.extconfig, c.oid)], '')
-             FROM pg_catalog.pg_extension e WHERE c.oid = ANY (e.extconfig) LIMIT 1) END
-         FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass({table})"
+        "SELECT c.relkind, NULLIF(e.extcondition[pg_catalog.array_position(e.extconfig, c.oid)], ''), r.rolsuper AND o.rolsuper
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+         LEFT JOIN pg_catalog.pg_extension e ON c.oid = ANY (e.extconfig) LEFT JOIN pg_catalog.pg_roles o ON o.oid = e.extowner
+         WHERE c.oid = pg_catalog.to_regclass({table}) LIMIT 1"
+    )
+}
+
+/// The partitions that are loaded through a partitioned table, because their rows may belong into others on another server
+/// (`forcePartitionRootLoad` in `pg_dump.c`: hash partitions by an enum); all of them, where a dump was made to load so.
+fn partitions(table: &str) -> String {
+    let table = literal(table);
+    format!(
+        "WITH partition AS (
+           SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, EXISTS (
+             SELECT FROM pg_catalog.pg_partition_ancestors(p.relid) a
+             JOIN pg_catalog.pg_partitioned_table t ON t.partrelid = a.relid AND t.partstrat = 'h'
+             JOIN pg_catalog.pg_opclass o ON o.oid = ANY (t.partclass) AND o.opcname = 'enum_ops') AS through_root
+           FROM pg_catalog.pg_partition_tree(pg_catalog.to_regclass({table})) p JOIN pg_catalog.pg_class c ON c.oid = p.relid
+           JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r')
+         SELECT name FROM partition WHERE through_root OR NOT EXISTS (SELECT FROM partition WHERE through_root)"
     )
 }
 
@@ -117,8 +145,9 @@ pub async fn of_large_objects(server: &Server) -> Result<LargeObjects, ServerErr
         "COPY (SELECT oid, pg_catalog.lo_get(oid, 0, {LARGE_OBJECT_BYTES}) FROM pg_catalog.pg_largeobject_metadata) TO STDOUT"
     );
     let mut line = Vec::new();
-    copy_out(server, &query, |piece| {
-        line.extend_from_slice(piece);
+    let mut out = CopyOut::begin(server, &query).await?;
+    while let Some(piece) = out.next().await? {
+        line.extend_from_slice(&piece);
         while let Some(end) = memchr::memchr(b'\n', &line) {
             if let Some((oid, hex)) = oid_and_hex(&line[..end]) {
                 if hex.len() < 2 * LARGE_OBJECT_BYTES {
@@ -131,8 +160,7 @@ pub async fn of_large_objects(server: &Server) -> Result<LargeObjects, ServerErr
             }
             line.drain(..=end);
         }
-    })
-    .await?;
+    }
     for oid in longer {
         hasher.open(oid.as_bytes());
         for piece in 0_usize.. {
@@ -155,20 +183,6 @@ fn oid_and_hex(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let tab = memchr::memchr(b'\t', line)?;
     let hex = line[tab + 1..].strip_prefix(b"\\\\x")?;
     Some((&line[..tab], hex))
-}
-
-async fn copy_out(
-    server: &Server,
-    query: &str,
-    mut take: impl FnMut(&[u8]),
-) -> Result<(), ServerError> {
-    let failed = |error| ServerError::of_asking(&error, server.dsn());
-    let stream = server.client().copy_out(query).await.map_err(failed)?;
-    let mut stream = pin!(stream);
-    while let Some(piece) = stream.next().await {
-        take(&piece.map_err(failed)?);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

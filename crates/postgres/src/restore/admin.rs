@@ -1,7 +1,7 @@
 //! A superuser's connection beside the database that is restored: looks at databases and sessions, exchanges names, and puts right what a
 //! killed restore left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::error::RestoreError;
@@ -36,6 +36,8 @@ pub struct Present {
     pub(super) collate: String,
     pub(super) ctype: String,
     pub(super) open: bool,
+    /// Whether its owner is superuser, as that of a database that is being restored: others can mark their own databases as they like.
+    of_superuser: bool,
     /// What it is being restored from, if it is.
     pub mark: Option<String>,
     aside: Option<String>,
@@ -101,12 +103,12 @@ impl Admin {
     async fn databases(&self, condition: &str) -> Result<BTreeMap<String, Present>, ServerError> {
         let mark = |name: &str| {
             format!("(SELECT pg_catalog.max(pg_catalog.substr(c, {})) FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
-                WHERE s.setdatabase = d.oid AND s.setrole = 0 AND pg_catalog.starts_with(c, {}))", name.len() + 2, literal(&format!("{name}=")))
+                WHERE r.rolsuper AND s.setdatabase = d.oid AND s.setrole = 0 AND pg_catalog.starts_with(c, {}))", name.len() + 2, literal(&format!("{name}=")))
         };
         let query = format!(
-            "SELECT d.datname, pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_database_size(d.oid),
-               pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datallowconn, {}, {}, {}
-             FROM pg_catalog.pg_database d WHERE {condition}",
+            "SELECT d.datname, r.rolname, pg_catalog.pg_database_size(d.oid),
+               pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datallowconn, r.rolsuper, {}, {}, {}
+             FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE {condition}",
             mark(MARK),
             mark(MARK_ASIDE),
             mark(MARK_NAME)
@@ -124,9 +126,10 @@ impl Admin {
                     collate: text(4),
                     ctype: text(5),
                     open: text(6) == "t",
-                    mark: optional(7),
-                    aside: optional(8),
-                    for_name: optional(9),
+                    of_superuser: text(7) == "t",
+                    mark: optional(8),
+                    aside: optional(9),
+                    for_name: optional(10),
                 };
                 (text(0), present)
             })
@@ -185,7 +188,7 @@ impl Admin {
             let Some(set) = present
                 .mark
                 .clone()
-                .or_else(|| is_fresh_name(&found).then(String::new))
+                .or_else(|| (present.of_superuser && is_fresh_name(&found)).then(String::new))
             else {
                 continue;
             };
@@ -215,6 +218,18 @@ impl Admin {
             }
         }
         Ok(done)
+    }
+
+    /// Names for which restores other than of `name` began databases that are there. A restore elsewhere may be at work on them.
+    pub async fn begun(&self, name: &str) -> Result<Vec<String>, ServerError> {
+        let restoring = "pg_catalog.strpos(d.datname, '_restoring_') > 0";
+        let found = self.databases(restoring).await?;
+        let begun = found.into_iter().filter_map(|(fresh, present)| {
+            present.mark.as_ref()?;
+            is_fresh_name(&fresh).then_some(present.for_name?)
+        });
+        let others: BTreeSet<String> = begun.filter(|other| other != name).collect();
+        Ok(others.into_iter().collect())
     }
 
     /// Drops the databases whose names begin so: the caller's own, by a beginning that nobody else has.
@@ -258,17 +273,43 @@ impl Admin {
         }
     }
 
+    /// What a person types into psql to drop a database: that of [`Self::drop`].
+    pub async fn drop_by_hand(&self, name: &str) -> Result<String, ServerError> {
+        let mut lines = Vec::new();
+        let subscriptions = self.subscriptions(name).await?;
+        if !subscriptions.is_empty() {
+            lines.push(format!("\\connect {}", ident(name)));
+            for subscription in &subscriptions {
+                lines.extend(detach(subscription).map(|statement| format!("{statement};")));
+            }
+            lines.push(format!("\\connect {}", ident(&self.server.dsn().database)));
+        }
+        lines.extend(
+            self.template_unmarked(name)
+                .await?
+                .map(|statement| format!("{statement};")),
+        );
+        lines.push(format!("{};", drop_statement(name)));
+        Ok(lines.join("\n"))
+    }
+
     /// A template cannot be dropped.
     async fn unmark_template(&self, name: &str) -> Result<(), ServerError> {
+        match self.template_unmarked(name).await? {
+            Some(unmark) => self.server.execute(&unmark).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The statement that makes a template an ordinary database.
+    async fn template_unmarked(&self, name: &str) -> Result<Option<String>, ServerError> {
         let is_template = format!(
             "SELECT datname FROM pg_catalog.pg_database WHERE datistemplate AND datname = {}",
             literal(name)
         );
-        if self.server.names(&is_template).await?.is_empty() {
-            return Ok(());
-        }
+        let found = self.server.names(&is_template).await?;
         let unmark = format!("ALTER DATABASE {} IS_TEMPLATE false", ident(name));
-        self.server.execute(&unmark).await
+        Ok((!found.is_empty()).then_some(unmark))
     }
 
     /// Subscriptions of a database.
@@ -289,17 +330,12 @@ impl Admin {
         self.allow_connections(name, true).await?;
         let inside = Server::connect(&self.server.dsn().to_database(name)).await?;
         for subscription in subscriptions {
-            let subscription = ident(&subscription);
+            let [disable, leave_slot, drop] = detach(&subscription);
             // One that has no slot already needs no detaching; the last statement tells whatever is wrong.
-            for statement in [
-                format!("ALTER SUBSCRIPTION {subscription} DISABLE"),
-                format!("ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)"),
-            ] {
+            for statement in [disable, leave_slot] {
                 let _ = inside.execute(&statement).await;
             }
-            inside
-                .execute(&format!("DROP SUBSCRIPTION {subscription}"))
-                .await?;
+            inside.execute(&drop).await?;
         }
         Ok(())
     }
@@ -360,9 +396,9 @@ impl Admin {
         let began = Instant::now();
         let query = format!(
             "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
-             WHERE application_name LIKE {} AND application_name <> {}",
+             WHERE application_name LIKE {} AND {}",
             literal(&like(&application("%", name))),
-            literal(&self.server.dsn().application)
+            strangers::not_ours(&self.server)
         );
         while self.server.number(&query).await? > 0 && began.elapsed() < RENAME_WITHIN {
             tokio::time::sleep(RETRY_EVERY).await;
@@ -387,6 +423,16 @@ impl Admin {
             tokio::time::sleep(RETRY_EVERY).await;
         }
     }
+}
+
+/// Takes a subscription out of its database, and leaves the publisher's slot alone.
+fn detach(subscription: &str) -> [String; 3] {
+    let subscription = ident(subscription);
+    [
+        format!("ALTER SUBSCRIPTION {subscription} DISABLE"),
+        format!("ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)"),
+        format!("DROP SUBSCRIPTION {subscription}"),
+    ]
 }
 
 /// Who is connected to a database.

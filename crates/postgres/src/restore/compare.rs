@@ -7,16 +7,6 @@ use tokio_postgres::SimpleQueryRow;
 use crate::server::{Server, ServerError, literal};
 use crate::sql::QualifiedName;
 
-/// Rows of a table without those that inherit from it; none where there is no such table.
-pub async fn count(server: &Server, table: &str) -> Result<Option<u64>, ServerError> {
-    let there = format!("SELECT pg_catalog.to_regclass({})::oid", literal(table));
-    if server.number(&there).await? == 0 {
-        return Ok(None);
-    }
-    let query = format!("SELECT pg_catalog.count(*) FROM ONLY {table}");
-    server.number(&query).await.map(Some)
-}
-
 /// Tables of a database that belong to another role, at most 10.
 pub async fn tables_of_others(server: &Server, owner: &str) -> Result<Vec<String>, ServerError> {
     server

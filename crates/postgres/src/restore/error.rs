@@ -53,7 +53,7 @@ pub enum RestoreError {
     #[error("{name} is in use by {}: stop them, or say --force to end their sessions", sessions.join(", "))]
     Busy { name: String, sessions: Vec<String> },
     /// The name is taken.
-    #[error("there is a database {name} already: choose another name, or drop it: {drop}")]
+    #[error("there is a database {name} already: choose another name, or drop it:\n{drop}")]
     Exists { name: String, drop: String },
     /// Nobody but its owner knows why.
     #[error(

@@ -7,15 +7,28 @@ use tokio::task::JoinSet;
 
 use super::error::RestoreError;
 use super::load::{LoadFault, LoadedTable, OnError};
+use crate::copy::CopyOut;
 use crate::dsn::Dsn;
 use crate::server::{Server, ServerError, ident, literal};
 use crate::sql::QualifiedName;
 use crate::sql::words::Words;
 
 /// A question to be asked, and what it is about.
-struct Task {
-    statement: String,
-    expected: Option<(String, u64)>,
+enum Task {
+    Statement(String),
+    /// The rows of a table: its name in the dump, and how many there should be.
+    Rows {
+        question: Question,
+        table: String,
+        expected: u64,
+    },
+}
+
+/// How rows are counted.
+enum Question {
+    Count(String),
+    /// A query that is planned evaluates what it finds in indexes and keys of partitions: these tables are read as they lie.
+    Read(Vec<QualifiedName>),
 }
 
 /// Counts the rows of every loaded table, by several connections, and gives the differences.
@@ -31,18 +44,24 @@ pub async fn compare(
         let name = table.name.to_string();
         let mut expected = table.before + table.rows;
         let mut only = "ONLY ";
+        let mut parts = vec![table.name.clone()];
         if partitioned.contains(&name) {
             // Some partitions are loaded through their root, others by themselves.
             only = "";
-            let partitions = partitions(&server, &name).await?;
+            parts = partitions(&server, &name).await?;
             let of_partitions = tables
                 .iter()
-                .filter(|other| other.name != table.name && partitions.contains(&other.name));
+                .filter(|other| other.name != table.name && parts.contains(&other.name));
             expected += of_partitions.map(|other| other.rows).sum::<u64>();
         }
-        tasks.push_back(Task {
-            statement: format!("SELECT pg_catalog.count(*) FROM {only}{name}"),
-            expected: Some((table.target.table.clone(), expected)),
+        tasks.push_back(Task::Rows {
+            question: if table.acts {
+                Question::Read(parts)
+            } else {
+                Question::Count(format!("SELECT pg_catalog.count(*) FROM {only}{name}"))
+            },
+            table: table.target.table.clone(),
+            expected,
         });
     }
     spread(dsn, server, jobs, tasks).await
@@ -53,10 +72,9 @@ pub async fn compare(
 pub async fn analyze(dsn: &Dsn, jobs: u8) -> Result<Vec<String>, ServerError> {
     let server = Server::connect(dsn).await?.patient();
     let names = relations(&server, "c.relkind IN ('r', 'p', 'm')").await?;
-    let tasks = names.into_iter().map(|name| Task {
-        statement: format!("ANALYZE {name}"),
-        expected: None,
-    });
+    let tasks = names
+        .into_iter()
+        .map(|name| Task::Statement(format!("ANALYZE {name}")));
     spread(dsn, server, jobs, tasks.collect()).await
 }
 
@@ -87,10 +105,11 @@ async fn spread(
     Ok(differences)
 }
 
+/// The partitions that hold rows here.
 async fn partitions(server: &Server, root: &str) -> Result<Vec<QualifiedName>, ServerError> {
     let question = format!(
         "SELECT n.nspname, c.relname FROM pg_catalog.pg_partition_tree({}) t JOIN pg_catalog.pg_class c ON c.oid = t.relid
-         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace",
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'r'",
         literal(root)
     );
     let rows = server.rows(&question).await?;
@@ -113,21 +132,40 @@ async fn work(server: &Server, tasks: &Mutex<VecDeque<Task>>) -> Result<Vec<Stri
         let Some(task) = next else {
             return Ok(differences);
         };
-        match task.expected {
-            None => match server.execute(&task.statement).await {
+        match task {
+            Task::Statement(statement) => match server.execute(&statement).await {
                 Err(ServerError::Query { reason, .. }) => {
-                    differences.push(format!("{}: {reason}", task.statement));
+                    differences.push(format!("{statement}: {reason}"));
                 }
                 done => done?,
             },
-            Some((table, expected)) => {
-                let found = server.number(&task.statement).await?;
+            Task::Rows {
+                question,
+                table,
+                expected,
+            } => {
+                let found = match question {
+                    Question::Count(question) => server.number(&question).await?,
+                    Question::Read(tables) => read(server, &tables).await?,
+                };
                 if found != expected {
                     differences.push(format!("{table} has {found} rows, not {expected}"));
                 }
             }
         }
     }
+}
+
+/// Counts rows by reading them: a line each.
+async fn read(server: &Server, tables: &[QualifiedName]) -> Result<u64, ServerError> {
+    let mut rows = 0;
+    for table in tables {
+        let mut copy = CopyOut::begin(server, &format!("COPY {table} TO STDOUT")).await?;
+        while let Some(piece) = copy.next().await? {
+            rows += memchr::memchr_iter(b'\n', &piece).count() as u64;
+        }
+    }
+    Ok(rows)
 }
 
 /// Names of relations, quoted, besides the system's and temporary ones.
@@ -151,18 +189,25 @@ pub async fn run_held(
 ) -> Result<Vec<LoadFault>, RestoreError> {
     let mut faults = Vec::new();
     for statement in statements {
-        match server.client().batch_execute(statement).await {
-            Ok(()) => {}
-            Err(error) => {
-                let fault = LoadFault::of(statement, &error);
-                if on_error == OnError::Stop || server.client().is_closed() {
-                    return Err(fault.into());
-                }
-                faults.push(fault);
-            }
-        }
+        let done = server.one(statement).await;
+        faults.extend(gone_over(server, statement, done, on_error)?);
     }
     Ok(faults)
+}
+
+/// A statement's failure, if it failed and is gone over.
+fn gone_over(
+    server: &Server,
+    statement: &str,
+    done: Result<(), tokio_postgres::Error>,
+    on_error: OnError,
+) -> Result<Option<LoadFault>, RestoreError> {
+    let Err(error) = done else { return Ok(None) };
+    let fault = LoadFault::of(statement, &error);
+    if on_error == OnError::Stop || server.client().is_closed() {
+        return Err(fault.into());
+    }
+    Ok(Some(fault))
 }
 
 /// What came of event triggers.
@@ -183,23 +228,28 @@ pub async fn make_event_triggers(
 ) -> Result<EventTriggers, RestoreError> {
     let mut made = EventTriggers::default();
     for statement in statements {
-        let mut text = statement.clone();
+        let mut in_one = None;
         if let Some((trigger, owner)) = new_owner(statement)
             && is_ordinary(server, &owner).await?
         {
             let role = ident(&owner);
-            text = format!(
+            in_one = Some(format!(
                 "BEGIN; ALTER ROLE {role} SUPERUSER; ALTER EVENT TRIGGER {} OWNER TO {role}; ALTER ROLE {role} NOSUPERUSER; COMMIT",
                 ident(&trigger)
-            );
+            ));
             made.notes.push(format!(
                 "event trigger {trigger} belongs to {owner} again, who is no superuser: as on the source's server"
             ));
         }
-        let faults = run_held(server, &[text], on_error).await;
+        let done = match &in_one {
+            Some(text) => server.client().batch_execute(text).await,
+            None => server.one(statement).await,
+        };
+        let text = in_one.as_deref().unwrap_or(statement);
+        let fault = gone_over(server, text, done, on_error);
         // A failed statement leaves the transaction open; without one this is only a warning of the server's.
         let closed = server.execute("ROLLBACK").await;
-        made.faults.extend(faults?);
+        made.faults.extend(fault?);
         closed?;
     }
     Ok(made)

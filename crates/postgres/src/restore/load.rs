@@ -5,27 +5,32 @@
 //! that can only be created later (pg_cron, under the database's real name) is put off until then. Rows of a table are spread over the
 //! connections; indexes and keys are built by several at once. User triggers do not fire: a dump creates them behind its rows.
 
-mod confine;
+mod asleep;
+mod calculated;
+mod contained;
 mod feed;
+mod leftover;
+mod owners;
 mod rows;
 mod session;
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use calculated::Calculated;
 pub use feed::Source;
 pub use session::LoadFault;
 
 use self::feed::{Fed, Feed};
 use self::rows::Found;
+use super::contain::Container;
 use super::error::RestoreError;
 use crate::digest::CopyTarget;
 use crate::dsn::Dsn;
-use crate::server::{Server, literal};
+use crate::server::{SQL_ASCII, Server, literal};
 use crate::sql::words::Words;
 use crate::sql::{Kind, QualifiedName, classify};
 
@@ -33,6 +38,8 @@ use crate::sql::{Kind, QualifiedName, classify};
 const TRANSACTION_TIMEOUT: &str = "SET transaction_timeout";
 /// The first server that knows it.
 const TRANSACTION_TIMEOUT_SINCE: u32 = 17;
+/// The encoding of the database that a session is in.
+const DATABASE_ENCODING: &str = "SELECT pg_catalog.getdatabaseencoding()";
 
 /// What follows a statement that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +103,8 @@ pub struct Held {
     pub event_triggers: Vec<String>,
     /// What waits for the extension that comes later, in the dump's order.
     pub later: Vec<Deferred>,
-    /// Gives functions of ordinary roles back how they run; before anything else of this.
-    pub unconfine: Vec<String>,
+    /// Indexes and statistics that call functions, and what is said about them; before anything else of this.
+    pub calculated: Vec<Calculated>,
 }
 
 impl Held {
@@ -127,12 +134,18 @@ pub struct LoadedTable {
     pub name: QualifiedName,
     /// The same as the dump names it, and its columns.
     pub target: CopyTarget,
+    /// The name in the set's own list; not the same where the dump is in another encoding than UTF-8, as they were up to 0.1.0.
+    pub listed: String,
+    /// The encoding of the dump's rows.
+    pub encoding: String,
     /// Rows that were in it before: those that its extension brings.
     pub before: u64,
     /// Rows that the server took.
     pub rows: u64,
     /// Whether it stands in for a table of an extension that is absent.
     pub stand_in: bool,
+    /// Whether code of ordinary roles may be in what a query on it evaluates.
+    pub acts: bool,
 }
 
 /// What a load did.
@@ -144,9 +157,9 @@ pub struct Loaded {
     pub held: Held,
     /// Statements that failed and were gone over.
     pub faults: Vec<LoadFault>,
-    /// Privileges on what no dump holds, in the server's words: members of an extension that an event trigger made while the extension
-    /// was created.
-    pub left_out: Vec<String>,
+    /// Privileges on what the dump does not make and the server does not have: members of an extension that is absent, or that an event
+    /// trigger made while the extension was created.
+    pub left_out: Vec<LoadFault>,
 }
 
 /// What a COPY statement of a dump fills, by name.
@@ -177,6 +190,9 @@ pub async fn load(
     };
     let mut feed = Feed::begin(&request.source, wanted, cancel);
     let loading = async {
+        if !matches!(request.only, Only::Tables(_)) {
+            loader.begin_sleep().await?;
+        }
         while let Some(fed) = feed.next().await? {
             match fed {
                 Fed::Statement(bytes) => loader.statement(&bytes).await?,
@@ -184,8 +200,8 @@ pub async fn load(
                 Fed::Rows(_) | Fed::EndOfRows => {}
             }
         }
-        loader.drain().await?;
-        loader.close_schemas().await
+        loader.bring_again(cancel).await?;
+        loader.end().await
     };
     tokio::select! {
         done = loading => done?,
@@ -203,12 +219,10 @@ pub async fn load_deferred(
     cancel: &CancellationToken,
 ) -> Result<(Loaded, Vec<String>), RestoreError> {
     let mut loader = Loader::begin(request).await?;
-    for setting in [
-        "SELECT pg_catalog.set_config('search_path', '', false)",
-        "SET check_function_bodies = false; SET xmloption = content; SET row_security = off",
-    ] {
-        loader.everywhere(setting).await?;
-    }
+    loader.ready().await?;
+    loader.late = true;
+    loader.begin_sleep().await?;
+    loader.all_asleep().await?;
     let tables: BTreeSet<QualifiedName> = deferred
         .iter()
         .filter_map(|part| match part {
@@ -225,11 +239,13 @@ pub async fn load_deferred(
                 triggers.push(statement);
             }
             Deferred::Statement(statement) => {
-                loader.alone(&statement).await?;
+                let kind = classify(&statement);
+                loader.one_by_one(&kind, &statement).await?;
             }
             Deferred::Rows(_) if rows_done => {}
             Deferred::Rows(_) => {
                 rows_done = true;
+                loader.wake().await?;
                 let wanted = tables.clone();
                 let wanted: feed::Wanted = Box::new(move |name| wanted.contains(name));
                 let mut feed = Feed::begin(&request.source, wanted, cancel);
@@ -252,10 +268,42 @@ pub async fn load_deferred(
             }
         }
     }
-    loader.close_schemas().await?;
+    loader.end().await?;
     // Triggers on what was brought act for the caller's own changes, too: they come last, by the caller.
     loader.loaded.held.later = triggers.into_iter().map(Deferred::Statement).collect();
     Ok((loader.loaded, told))
+}
+
+/// Makes the indexes and statistics that were put off, several at once, and says what belongs to them.
+pub async fn load_calculated(
+    request: &LoadRequest<'_>,
+    statements: &[Calculated],
+    cancel: &CancellationToken,
+) -> Result<Vec<LoadFault>, RestoreError> {
+    if statements.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut loader = Loader::begin(request).await?;
+    let loading = async {
+        loader.ready().await?;
+        let (made, about): (Vec<_>, Vec<_>) = statements
+            .iter()
+            .partition(|one| matches!(classify(&one.statement), Kind::Index | Kind::Key(_)));
+        for one in made {
+            loader
+                .spawn_in(Class::Indexes, Vec::new(), one.clone())
+                .await?;
+        }
+        for one in about {
+            loader.alone(&one.statement).await?;
+        }
+        loader.drain().await
+    };
+    tokio::select! {
+        done = loading => done?,
+        () = cancel.cancelled() => return Err(RestoreError::Interrupted),
+    }
+    Ok(loader.loaded.faults)
 }
 
 fn is_copy_of(statement: &[u8], table: &QualifiedName) -> bool {
@@ -291,8 +339,27 @@ struct Loader<'a> {
     found: Option<Found>,
     /// Names of what was put off, by which others that name them are known.
     waiting: BTreeSet<String>,
+    /// Where bodies of functions are kept until everything is made.
+    asleep: Option<Container>,
+    /// As which tables' rows are brought.
+    container: Option<Container>,
+    contained: BTreeMap<QualifiedName, String>,
+    /// Whether ordinary roles made casts, which a foreign key may call.
+    casts: bool,
+    /// Whether indexes that call functions may be there already.
+    late: bool,
     /// Schemas that everybody may look into until the dump's grants come.
     open_schemas: Vec<String>,
+    /// Functions that nobody but their owners may call until then.
+    closed_routines: Vec<String>,
+    /// Tables whose rows needed privileges, and what rests on them.
+    again: BTreeSet<QualifiedName>,
+    after: Vec<String>,
+    privileges_given: bool,
+    /// Names of indexes and statistics that are put off.
+    calculated: BTreeSet<String>,
+    /// The statement that set the tablespace of what is made.
+    tablespace: Option<String>,
     loaded: Loaded,
 }
 
@@ -312,33 +379,53 @@ impl<'a> Loader<'a> {
             encoding: "UTF8".to_owned(),
             found: None,
             waiting: BTreeSet::new(),
+            asleep: None,
+            container: None,
+            contained: BTreeMap::new(),
+            casts: false,
+            late: false,
             open_schemas: Vec::new(),
+            closed_routines: Vec::new(),
+            again: BTreeSet::new(),
+            after: Vec::new(),
+            privileges_given: false,
+            calculated: BTreeSet::new(),
+            tablespace: None,
             loaded: Loaded::default(),
         })
     }
 
-    /// A statement's text. The dump is of the database's own encoding, and connections speak UTF-8.
+    /// A statement's text, which connections take in UTF-8.
     async fn decoded(&self, bytes: &[u8]) -> Result<String, RestoreError> {
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            return Ok(text.to_owned());
+        if bytes.is_ascii() {
+            return Ok(String::from_utf8_lossy(bytes).into_owned());
         }
-        let mut hex = String::with_capacity(bytes.len() * 2);
-        for byte in bytes {
-            // A string takes everything.
-            let _ = write!(hex, "{byte:02x}");
+        if ["UTF8", SQL_ASCII].contains(&self.encoding.as_str()) {
+            return String::from_utf8(bytes.to_vec()).map_err(|error| {
+                let fault = LoadFault {
+                    statement: String::from_utf8_lossy(error.as_bytes()).into_owned(),
+                    reason: format!(
+                        "a name, a comment or a body in it is not UTF-8 ({error}): backupd cannot send it, psql can"
+                    ),
+                    code: None,
+                };
+                fault.into()
+            });
         }
-        let question = format!(
-            "SELECT pg_catalog.convert_from(pg_catalog.decode('{hex}', 'hex'), {})",
-            literal(&self.encoding)
-        );
-        let mut texts = self.main.names(&question).await?;
-        Ok(texts.pop().unwrap_or_default())
+        let encoding = literal(&self.encoding);
+        Ok(self.main.decoded(bytes, &encoding).await?)
     }
 
     async fn statement(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
         let statement = self.decoded(bytes).await?;
         let kind = classify(&statement);
-        if !self.is_wanted(&kind) {
+        if !self.is_wanted(&kind) || self.puts_off(&kind, &statement).await? {
+            return Ok(());
+        }
+        if rests_on_all(&kind) {
+            self.wake().await?;
+        }
+        if self.waits_for_rows(&kind, &statement) {
             return Ok(());
         }
         match kind {
@@ -360,7 +447,7 @@ impl<'a> Loader<'a> {
                 if later {
                     self.defer(&statement);
                 } else if !self.request.absent.contains(&name) {
-                    return self.alone(&statement).await;
+                    return self.extension(&statement).await;
                 }
                 Ok(())
             }
@@ -369,12 +456,12 @@ impl<'a> Loader<'a> {
                 Ok(())
             }
             Kind::Index | Kind::Key(_) => self.spawn(Class::Indexes, Vec::new(), statement).await,
-            Kind::ForeignKey(ref table, ref other) => {
+            Kind::ForeignKey(ref table, ref other) if !self.acts_in(table, other.as_ref()) => {
                 let tables = [Some(table), other.as_ref()];
                 let tables = tables.into_iter().flatten().cloned().collect();
                 self.spawn(Class::ForeignKeys, tables, statement).await
             }
-            _ => self.alone(&statement).await,
+            _ => self.one_by_one(&kind, &statement).await,
         }
     }
 
@@ -384,7 +471,13 @@ impl<'a> Loader<'a> {
             Only::Everything => true,
             Only::Schema => matches!(
                 kind,
-                Kind::Setting | Kind::Extension(_) | Kind::Plain | Kind::Roles | Kind::Forbidden
+                Kind::Setting
+                    | Kind::Extension(_)
+                    | Kind::Plain
+                    | Kind::Check(_)
+                    | Kind::DomainCheck(_)
+                    | Kind::Roles
+                    | Kind::Forbidden
             ),
             Only::Tables(tables) => match kind {
                 Kind::Setting | Kind::Forbidden => true,
@@ -402,9 +495,7 @@ impl<'a> Loader<'a> {
         }
         let encoding = statement.strip_prefix("SET client_encoding = '");
         if let Some(encoding) = encoding.and_then(|rest| rest.strip_suffix("';")) {
-            // Statements are decoded; rows go as they are, in their own encoding, by COPY's own option.
-            encoding.clone_into(&mut self.encoding);
-            return Ok(());
+            return self.written_in(encoding).await;
         }
         if let Some(tablespace) = statement.strip_prefix("SET default_tablespace = ")
             && self.request.makes_tablespaces
@@ -419,11 +510,58 @@ impl<'a> Loader<'a> {
                 let _ = session::run(&self.main, statement).await;
             }
         }
+        if statement.starts_with("SET default_tablespace = ") {
+            self.tablespace = Some(statement.to_owned());
+        }
         if let Err(fault) = self.everywhere(statement).await {
             match fault {
                 RestoreError::Load(fault) => return self.fault(*fault),
                 other => return Err(other),
             }
+        }
+        Ok(())
+    }
+
+    /// What the dump says it is written in: UTF-8, no encoding, or its database's own, which dumps were written in up to 0.1.0. Another is
+    /// no word of pg_dump: rows would be taken for other letters, and read back as the same bytes.
+    ///
+    /// Statements are decoded; rows go as they are, in their own encoding, by COPY's own option.
+    async fn written_in(&mut self, encoding: &str) -> Result<(), RestoreError> {
+        if !["UTF8", SQL_ASCII].contains(&encoding) {
+            let rows = self.main.rows(DATABASE_ENCODING).await?;
+            let own = rows.first().and_then(|row| row.get(0)).unwrap_or_default();
+            if own != encoding {
+                return self.fault(LoadFault {
+                    statement: format!("SET client_encoding = '{encoding}';"),
+                    reason: format!("its database is in {own}: a dump of it is in that or in UTF8"),
+                    code: None,
+                });
+            }
+        }
+        encoding.clone_into(&mut self.encoding);
+        Ok(())
+    }
+
+    /// The settings that a dump begins with, where what is loaded is not read from its beginning.
+    async fn ready(&mut self) -> Result<(), RestoreError> {
+        for setting in [
+            "SELECT pg_catalog.set_config('search_path', '', false)",
+            "SET check_function_bodies = false",
+            "SET xmloption = content",
+            "SET row_security = off",
+        ] {
+            self.everywhere(setting).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing of the dump is left.
+    async fn end(&mut self) -> Result<(), RestoreError> {
+        self.drain().await?;
+        self.wake().await?;
+        self.give_back_privileges().await?;
+        if let Some(container) = self.container.take() {
+            container.close(&self.main).await?;
         }
         Ok(())
     }
@@ -442,28 +580,43 @@ impl<'a> Loader<'a> {
     /// Runs a statement when everything before it is done.
     async fn alone(&mut self, statement: &str) -> Result<(), RestoreError> {
         self.drain().await?;
-        if statement.starts_with("GRANT ") || statement.starts_with("REVOKE ") {
-            self.close_schemas().await?;
+        if gives_privileges(statement) {
+            self.wake().await?;
+            self.give_back_privileges().await?;
         }
-        match session::run(&self.main, statement).await {
-            Ok(()) => self.confine(statement).await,
+        let done = session::run(&self.main, statement).await;
+        self.follow(statement, done).await
+    }
+
+    /// What follows a statement that was run.
+    async fn follow(
+        &mut self,
+        statement: &str,
+        done: Result<(), LoadFault>,
+    ) -> Result<(), RestoreError> {
+        match done {
+            Ok(()) => self.made(statement).await,
             Err(fault) if self.waits(statement, &fault) => {
                 self.defer(statement);
                 Ok(())
             }
+            Err(fault) if self.replaces(&fault, statement).await? => self.made(statement).await,
             Err(fault) => self.fault(fault),
         }
     }
 
     /// Whether a statement failed for want of what comes later.
     fn waits(&self, statement: &str, fault: &LoadFault) -> bool {
-        let Some(later) = self.request.later.filter(|_| fault.is_of_missing_thing()) else {
+        fault.is_of_missing_thing() && self.names_what_waits(statement)
+    }
+
+    fn names_what_waits(&self, statement: &str) -> bool {
+        let Some(later) = self.request.later else {
             return false;
         };
-        if self.loaded.held.later.is_empty() {
-            return false;
-        }
-        statement.contains(later.schema) || self.waiting.iter().any(|name| statement.contains(name))
+        let waits = |name: &str| statement.contains(name);
+        !self.loaded.held.later.is_empty()
+            && (waits(later.schema) || self.waiting.iter().any(|name| waits(name)))
     }
 
     fn defer(&mut self, statement: &str) {
@@ -475,11 +628,12 @@ impl<'a> Loader<'a> {
     }
 
     fn fault(&mut self, fault: LoadFault) -> Result<(), RestoreError> {
-        // What the dump itself makes has had its owner by now: had that failed, this would not have come.
-        let privileges =
-            fault.statement.starts_with("GRANT ") || fault.statement.starts_with("REVOKE ");
-        if privileges && fault.is_of_missing_object() && self.loaded.faults.is_empty() {
-            self.loaded.left_out.push(fault.to_string());
+        // What the dump itself makes has had its owner by now, unless that failed, too.
+        if gives_privileges(&fault.statement)
+            && fault.is_of_missing_object()
+            && !self.failed_to_make(&fault.statement)
+        {
+            self.loaded.left_out.push(fault);
             return Ok(());
         }
         if self.request.on_error == OnError::Stop || fault.code.is_none() && self.is_lost() {
@@ -487,6 +641,16 @@ impl<'a> Loader<'a> {
         }
         self.loaded.faults.push(fault);
         Ok(())
+    }
+
+    /// Whether what a statement is about should have been made by one that failed.
+    fn failed_to_make(&self, statement: &str) -> bool {
+        let faults = self.loaded.faults.iter();
+        let mut making = faults.filter(|fault| fault.statement.starts_with("CREATE "));
+        making.any(|fault| {
+            let name = made(&fault.statement).or_else(|| asleep::made_schema(&fault.statement));
+            name.is_none_or(|name| statement.contains(&name))
+        })
     }
 
     fn is_lost(&self) -> bool {
@@ -502,10 +666,29 @@ impl<'a> Loader<'a> {
         tables: Vec<QualifiedName>,
         statement: String,
     ) -> Result<(), RestoreError> {
+        let one = Calculated {
+            tablespace: None,
+            statement,
+        };
+        self.spawn_in(class, tables, one).await
+    }
+
+    /// The same, in a tablespace.
+    async fn spawn_in(
+        &mut self,
+        class: Class,
+        tables: Vec<QualifiedName>,
+        one: Calculated,
+    ) -> Result<(), RestoreError> {
         let (at, server) = self.begin_work(class, tables).await?;
         self.running.spawn(async move {
-            let done = session::run(&server, &statement).await;
-            (at, done.map(|()| None))
+            let done = async {
+                if let Some(tablespace) = &one.tablespace {
+                    session::run(&server, tablespace).await?;
+                }
+                session::run(&server, &one.statement).await
+            };
+            (at, done.await.map(|()| None))
         });
         Ok(())
     }
@@ -569,6 +752,25 @@ impl<'a> Loader<'a> {
             Err(fault) => self.fault(fault),
         }
     }
+}
+
+fn gives_privileges(statement: &str) -> bool {
+    statement.starts_with("GRANT ") || statement.starts_with("REVOKE ")
+}
+
+/// Whether a statement comes when everything is made that rows rest on.
+fn rests_on_all(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Index
+            | Kind::Key(_)
+            | Kind::ForeignKey(..)
+            | Kind::Check(_)
+            | Kind::DomainCheck(_)
+            | Kind::Trigger
+            | Kind::RestsOnOthers
+            | Kind::Data
+    )
 }
 
 /// The name of what a statement makes: the first qualified one in it.

@@ -4,7 +4,9 @@
 pub mod admin;
 mod archive;
 pub mod compare;
+mod contain;
 mod error;
+pub mod extensions;
 pub mod finish;
 pub mod load;
 mod names;

@@ -7,7 +7,7 @@
 
 use super::admin::{Admin, MARK, MARK_ASIDE, MARK_NAME, Present};
 use super::error::RestoreError;
-use super::names::{cut, drop_statement, fresh_name};
+use super::names::{cut, fresh_name};
 use super::roles::failed;
 use crate::server::{ServerError, ident, literal};
 
@@ -40,7 +40,7 @@ impl Place {
             Some(_) if beside => {
                 return Err(RestoreError::Exists {
                     name: name.to_owned(),
-                    drop: drop_statement(name),
+                    drop: admin.drop_by_hand(name).await?,
                 });
             }
             Some(present) if !present.open => {
@@ -130,7 +130,7 @@ impl Place {
         if self.beside {
             return Err(RestoreError::Exists {
                 name: self.name.clone(),
-                drop: drop_statement(&self.name),
+                drop: admin.drop_by_hand(&self.name).await?,
             });
         }
         let aside = self.free_name(admin).await?;
@@ -162,7 +162,7 @@ impl Place {
         }
         let name = format!("{}_before_{}", self.name, self.set);
         Err(RestoreError::Exists {
-            drop: drop_statement(&name),
+            drop: admin.drop_by_hand(&name).await?,
             name,
         })
     }

@@ -45,20 +45,22 @@ pub(super) async fn look(
     database: &str,
 ) -> Result<BTreeMap<Stranger, u64>, ServerError> {
     let query = format!(
-        "SELECT 1, {COLUMNS} FROM pg_catalog.pg_stat_activity WHERE {}",
-        condition(admin, database)
+        "SELECT 1, {COLUMNS} FROM pg_catalog.pg_stat_activity WHERE {} AND {}",
+        of_database(database),
+        not_ours(admin)
     );
     read(admin, &query).await
 }
 
-/// Ends them, once.
+/// Ends all there are but the one that asks, once.
 pub(super) async fn end(
     admin: &Server,
     database: &str,
 ) -> Result<BTreeMap<Stranger, u64>, ServerError> {
     let query = format!(
-        "SELECT pg_catalog.pg_terminate_backend(pid), {COLUMNS} FROM pg_catalog.pg_stat_activity WHERE {}",
-        condition(admin, database)
+        "SELECT pg_catalog.pg_terminate_backend(pid), {COLUMNS} FROM pg_catalog.pg_stat_activity
+         WHERE {} AND pid <> pg_catalog.pg_backend_pid()",
+        of_database(database)
     );
     read(admin, &query).await
 }
@@ -67,14 +69,23 @@ const COLUMNS: &str = "COALESCE(usename, ''),
   CASE WHEN backend_type = 'client backend' OR backend_type = 'walsender' THEN application_name ELSE backend_type END,
   COALESCE(pg_catalog.host(client_addr), ''), backend_type IN ('client backend', 'walsender')";
 
-/// A session that began this very moment may be ours and not have its name yet.
-fn condition(admin: &Server, database: &str) -> String {
+fn of_database(database: &str) -> String {
     format!(
-        "datname = {} AND pid <> pg_catalog.pg_backend_pid() AND application_name <> {} AND backend_type NOT IN {OF_THE_SERVER}
-           AND backend_start < pg_catalog.clock_timestamp() - interval '150 milliseconds'",
-        literal(database),
-        literal(&admin.dsn().application)
+        "datname = {} AND backend_type NOT IN {OF_THE_SERVER}",
+        literal(database)
     )
+}
+
+/// Sessions of ours are known by their processes on the server: a name is anybody's.
+pub(super) fn not_ours(admin: &Server) -> String {
+    let pids: Vec<String> = admin
+        .dsn()
+        .way()
+        .our_sessions()
+        .iter()
+        .map(i32::to_string)
+        .collect();
+    format!("pid <> ALL ('{{{}}}')", pids.join(","))
 }
 
 async fn read(admin: &Server, query: &str) -> Result<BTreeMap<Stranger, u64>, ServerError> {

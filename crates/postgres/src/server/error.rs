@@ -5,6 +5,7 @@ use std::error::Error as _;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
+use super::told;
 use crate::dsn::Dsn;
 use crate::tls::TlsSetupError;
 
@@ -134,8 +135,10 @@ impl ServerError {
 /// The innermost words, which are the server's or the system's own.
 fn words(error: &Error) -> String {
     if let Some(told) = error.as_db_error() {
-        let hint = told.hint().map(|hint| format!(" ({hint})"));
-        return format!("{}{}", told.message(), hint.unwrap_or_default());
+        let message = told::message(told);
+        // Where the message is not told as it is, the hint is not either.
+        let hint = told.hint().filter(|_| message == told.message());
+        return hint.map_or_else(|| message.clone(), |hint| format!("{message} ({hint})"));
     }
     let mut reason = error.to_string();
     let mut source = error.source();

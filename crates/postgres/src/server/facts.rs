@@ -4,7 +4,7 @@
 use serde::Serialize;
 use tokio_postgres::SimpleQueryRow;
 
-use super::{Server, ServerError};
+use super::{Server, ServerError, bytes_of_hex};
 use crate::words::counted;
 
 /// Relations that are named; the rest is counted.
@@ -61,6 +61,8 @@ pub struct Facts {
     pub database_owner: String,
     /// Its encoding, `UTF8`.
     pub encoding: String,
+    /// What in a database of `SQL_ASCII` is no UTF-8, and can therefore not be restored: the kind and the name of each, at most 20.
+    pub not_utf8: Vec<String>,
     /// Its collation.
     pub collate: String,
     /// Whether the connection seems to go through a pooler that gives each transaction another session.
@@ -69,7 +71,14 @@ pub struct Facts {
     pub data_checksums: bool,
     /// The set from which the database is being restored, or was when that was cut off; empty for a whole one.
     pub restoring: String,
+    /// Of the database, `pg_database.oid`: one that is made anew has another.
+    pub database_oid: u32,
+    /// Of the server, made by `initdb`; none where the role may not ask.
+    pub system_identifier: Option<String>,
 }
+
+/// The encoding of databases that take any bytes for text.
+pub(crate) const SQL_ASCII: &str = "SQL_ASCII";
 
 /// One row of plain facts. Names are qualified: the role's `search_path` is its own business.
 const SCALARS: &str = "
@@ -94,9 +103,58 @@ SELECT pg_catalog.pg_backend_pid(),
   pg_catalog.current_setting('data_checksums') = 'on',
   (SELECT pg_catalog.string_agg(s.rolname, E'\\n' ORDER BY s.rolname) FROM pg_catalog.pg_roles s
    WHERE s.rolsuper AND s.rolcanlogin),
-  pg_catalog.current_setting('backupd.restoring', true)
+  pg_catalog.current_setting('backupd.restoring', true),
+  d.oid, pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
 FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
 WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user";
+
+/// Where in [`SCALARS`] the encoding is.
+const ENCODING: usize = 14;
+
+/// Every text of the catalogs that a dump's statements are made of, with a byte that is not ASCII: kind, name and text, in hex.
+const TEXTS: &str = "
+SELECT kind, pg_catalog.encode(pg_catalog.convert_to(name, 'SQL_ASCII'), 'hex'), pg_catalog.encode(pg_catalog.convert_to(text, 'SQL_ASCII'), 'hex')
+FROM (
+  SELECT 'schema' AS kind, nspname::text AS name, nspname::text AS text FROM pg_catalog.pg_namespace
+  UNION ALL SELECT 'relation', relname, relname FROM pg_catalog.pg_class
+  UNION ALL SELECT 'column', attname, attname FROM pg_catalog.pg_attribute WHERE attnum > 0
+  UNION ALL SELECT 'type', typname, typname FROM pg_catalog.pg_type WHERE typrelid = 0 AND typelem = 0
+  UNION ALL SELECT 'value of an enum', enumlabel, enumlabel FROM pg_catalog.pg_enum
+  UNION ALL SELECT 'function', proname, pg_catalog.concat_ws(' ', proname, prosrc, proargnames::text) FROM pg_catalog.pg_proc
+  UNION ALL SELECT 'view', relname, pg_catalog.pg_get_viewdef(oid) FROM pg_catalog.pg_class WHERE relkind IN ('v', 'm')
+  UNION ALL SELECT 'default of', c.relname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
+    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
+  UNION ALL SELECT 'index', c.relname, pg_catalog.pg_get_indexdef(i.indexrelid)
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+  UNION ALL SELECT 'constraint', conname, pg_catalog.concat_ws(' ', conname, pg_catalog.pg_get_constraintdef(oid)) FROM pg_catalog.pg_constraint
+  UNION ALL SELECT 'trigger', tgname, pg_catalog.pg_get_triggerdef(oid) FROM pg_catalog.pg_trigger
+  UNION ALL SELECT 'policy', polname, pg_catalog.concat_ws(' ', polname, pg_catalog.pg_get_expr(polqual, polrelid),
+    pg_catalog.pg_get_expr(polwithcheck, polrelid)) FROM pg_catalog.pg_policy
+  UNION ALL SELECT 'comment on', COALESCE((pg_catalog.pg_identify_object(classoid, objoid, objsubid)).identity, 'an object'), description
+    FROM pg_catalog.pg_description) AS texts
+WHERE text ~ '[^\\x01-\\x7f]' ORDER BY 1, 2";
+
+/// What of it is no UTF-8.
+async fn ask_not_utf8(server: &Server) -> Result<Vec<String>, ServerError> {
+    let rows = server.rows(TEXTS).await?;
+    let bytes = |text: Option<&str>| bytes_of_hex(text.unwrap_or_default());
+    let unreadable = rows
+        .iter()
+        .filter(|row| std::str::from_utf8(&bytes(row.get(2))).is_err());
+    let named = unreadable.map(|row| {
+        let name = bytes(row.get(1));
+        format!(
+            "{} \"{}\"",
+            row.get(0).unwrap_or_default(),
+            name.escape_ascii()
+        )
+    });
+    let mut named: Vec<String> = named.collect();
+    // A table is a type, too.
+    named.dedup();
+    named.truncate(NAMED);
+    Ok(named)
+}
 
 /// The relations whose data pg_dump reads: not temporary ones, and of extensions' relations only those that extensions registered
 /// (`pg_extension.extconfig`, which is how the jobs of pg_cron are dumped). A dropped table's privilege is null.
@@ -120,6 +178,9 @@ SELECT pg_catalog.pg_backend_pid(),
    FROM (SELECT name FROM dumped WHERE NOT readable ORDER BY name LIMIT 20) AS first)";
 
 const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
+
+/// Asked for apart: where the role may not, the whole statement fails.
+const SYSTEM: &str = "SELECT system_identifier FROM pg_catalog.pg_control_system()";
 
 /// Reads the columns of a row in their order.
 struct Columns<'a> {
@@ -152,6 +213,16 @@ impl<'a> Columns<'a> {
 }
 
 impl Facts {
+    /// What a dump of the database is written in: UTF-8, into which every encoding converts but SQL_ASCII, which is none. Its bytes are
+    /// taken as they are.
+    pub fn dump_encoding(&self) -> &str {
+        if self.encoding == SQL_ASCII {
+            SQL_ASCII
+        } else {
+            "UTF8"
+        }
+    }
+
     pub(super) async fn ask(server: &Server) -> Result<Self, ServerError> {
         let scalars = server.rows(SCALARS).await?;
         let relations = server.rows(RELATIONS).await?;
@@ -162,6 +233,10 @@ impl Facts {
                 reason: "it told nothing about its own database and role".to_owned(),
             });
         };
+        let mut not_utf8 = Vec::new();
+        if scalars.try_get(ENCODING).ok().flatten() == Some(SQL_ASCII) {
+            not_utf8 = ask_not_utf8(server).await?;
+        }
         let mut scalar = Columns {
             row: scalars,
             next: 0,
@@ -196,10 +271,17 @@ impl Facts {
             in_recovery: scalar.truth(),
             database_owner: scalar.text().to_owned(),
             encoding: scalar.text().to_owned(),
+            not_utf8,
             collate: scalar.text().to_owned(),
             data_checksums: scalar.truth(),
             superusers: scalar.list('\n', SUPERUSERS),
             restoring: scalar.text().to_owned(),
+            database_oid: u32::try_from(scalar.number()).unwrap_or_default(),
+            system_identifier: if scalar.truth() {
+                system(server).await
+            } else {
+                None
+            },
             tables: relation.number(),
             rls_tables: relation.number(),
             unreadable_total: relation.number(),
@@ -284,6 +366,13 @@ impl Facts {
                     .to_owned(),
             );
         }
+        if !self.not_utf8.is_empty() {
+            found.push(format!(
+                "the database is in SQL_ASCII, and what it calls {} is not UTF-8: a restore would end there, and only psql could load \
+                 the dump; rename or rewrite it in UTF-8, or move to a database with an encoding",
+                self.not_utf8.join(", ")
+            ));
+        }
         found
     }
 
@@ -294,6 +383,13 @@ impl Facts {
             several => format!("connect as a superuser ({})", several.join(", ")),
         }
     }
+}
+
+/// Hosted servers may refuse it to whom they grant it.
+async fn system(server: &Server) -> Option<String> {
+    let rows = server.rows(SYSTEM).await.ok()?;
+    let system = rows.first()?.try_get(0).ok()??;
+    Some(system.to_owned())
 }
 
 #[cfg(test)]
@@ -322,10 +418,13 @@ mod tests {
             in_recovery: false,
             database_owner: "postgres".to_owned(),
             encoding: "UTF8".to_owned(),
+            not_utf8: Vec::new(),
             collate: "C".to_owned(),
             transaction_pooler: false,
             data_checksums: false,
             restoring: String::new(),
+            database_oid: 5,
+            system_identifier: Some("7381234567890123456".to_owned()),
         }
     }
 

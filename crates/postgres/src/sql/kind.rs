@@ -25,6 +25,10 @@ pub enum Kind {
     Key(QualifiedName),
     /// A foreign key: its table, and the one that it refers to.
     ForeignKey(QualifiedName, Option<QualifiedName>),
+    /// A check of a table that is made behind its rows.
+    Check(QualifiedName),
+    /// The same of a domain.
+    DomainCheck(QualifiedName),
     /// A trigger or a rule: it acts when rows are written.
     Trigger,
     /// What rests on a key, an index, a trigger or a rule: `ATTACH PARTITION` of an index, `CLUSTER ON`, `DISABLE TRIGGER`.
@@ -142,6 +146,12 @@ fn alter(words: &mut Rest<'_>) -> Kind {
         "SUBSCRIPTION" => Kind::Subscription,
         "EXTENSION" => extension(words),
         "TABLE" => alter_table(words),
+        "DOMAIN" => match take_name(words) {
+            Some(domain) if next_is(words, "ADD") => Kind::DomainCheck(domain),
+            Some(_) if gives_owner(words) => Kind::Roles,
+            Some(_) => Kind::Plain,
+            None => Kind::Forbidden,
+        },
         "INDEX" => Kind::RestsOnOthers,
         "LARGE" => Kind::Data,
         "DEFAULT" => Kind::Roles,
@@ -198,6 +208,7 @@ fn alter_table(words: &mut Rest<'_>) -> Kind {
         {
             Kind::Key(table)
         }
+        Some(word) if word.is("CHECK") => Kind::Check(table),
         _ => Kind::Plain,
     }
 }
@@ -316,8 +327,13 @@ mod tests {
             ),
             (
                 "ALTER TABLE public.posts\n    ADD CONSTRAINT c CHECK ((a > 0)) NOT VALID;",
-                Kind::Plain,
+                Kind::Check(posts()),
             ),
+            (
+                "ALTER DOMAIN public.posts\n    ADD CONSTRAINT c CHECK (f(VALUE));",
+                Kind::DomainCheck(posts()),
+            ),
+            ("ALTER DOMAIN public.posts OWNER TO postgres;", Kind::Roles),
             (
                 "ALTER TABLE public.posts ENABLE ROW LEVEL SECURITY;",
                 Kind::Plain,

@@ -3,6 +3,7 @@
 //! Nothing here trusts a comment: users write names, and pg_dump writes these into its headings. A statement is known by its own first
 //! words, outside of quotes.
 
+mod body;
 pub mod kind;
 pub mod split;
 pub mod words;

@@ -1,12 +1,17 @@
 //! Takes a dump's text apart while it is read: statements, and the rows between `COPY … FROM stdin;` and `\.`.
 //!
-//! Ends of statements are found as psql finds them (`psqlscan.l`): a semicolon outside of quotes, dollar quotes, comments, parentheses
-//! (rules) and `BEGIN ATOMIC … END` (functions in standard SQL). Rows are passed on as they are, in pieces that end with a row wherever
-//! a row is not longer than the buffer.
+//! Ends of statements are found nearly as psql finds them (`psqlscan.l`): a semicolon outside of quotes, dollar quotes, comments,
+//! parentheses (rules) and `BEGIN ATOMIC … END` (functions in standard SQL, [`super::body`]). Rows are passed on as they are, in pieces
+//! that end with a row wherever a row is not longer than the buffer.
+//!
+//! Rows and names are users' words. A statement that ran on into what follows it would end where such words say: so one that meets a
+//! heading, a COPY or a psql command at the beginning of a line is a fault of the dump, or of this reader, and ends the reading.
 
 use std::io::{self, Read};
 
 use memchr::{memchr, memmem, memrchr};
+
+use super::body::Body;
 
 /// Bytes read ahead; pieces of rows are at most as long.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -16,6 +21,8 @@ const STATEMENT_BYTES: usize = 512 * 1024 * 1024;
 const END_OF_ROWS: &[u8] = b"\n\\.\n";
 /// The psql commands that pg_dump writes.
 const COMMANDS: [&[u8]; 2] = [b"\\restrict ", b"\\unrestrict "];
+/// Of a statement's first line, in a message.
+const SHOWN_BYTES: usize = 200;
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
 
 /// One part of a dump.
@@ -256,35 +263,45 @@ impl<R: Read> Splitter<R> {
             let Some(byte) = self.byte(at)? else {
                 return Err(fault("the dump ends within a statement"));
             };
-            match byte {
+            let begin = at;
+            let goes_on = match byte {
                 b'\'' => {
                     let escapes = at > 0
                         && matches!(self.buffer[self.from + at - 1], b'E' | b'e')
                         && (at < 2 || !is_name(self.buffer[self.from + at - 2]));
                     at = self.quoted(at + 1, b'\'', escapes)?;
+                    body.other(byte)
                 }
                 b'"' => {
                     at = self.quoted(at + 1, b'"', false)?;
-                    body.word(b"\"", parentheses);
+                    body.other(byte)
                 }
-                b'$' => at = self.dollar(at)?,
+                b'$' => {
+                    at = self.dollar(at)?;
+                    body.other(byte)
+                }
                 b'-' if self.byte(at + 1)? == Some(b'-') => {
                     while self.byte(at)?.is_some_and(|byte| byte != b'\n') {
                         at += 1;
                     }
+                    !self.begins_line(begin)
                 }
-                b'/' if self.byte(at + 1)? == Some(b'*') => at = self.comment(at)?,
+                b'/' if self.byte(at + 1)? == Some(b'*') => {
+                    at = self.comment(at)?;
+                    true
+                }
                 b'(' => {
                     parentheses += 1;
                     at += 1;
+                    body.other(byte)
                 }
                 b')' => {
                     parentheses = parentheses.saturating_sub(1);
                     at += 1;
+                    body.other(byte)
                 }
                 b';' if parentheses == 0 && !body.is_open() => return Ok(at + 1),
                 byte if is_name(byte) => {
-                    let begin = at;
                     while self
                         .byte(at)?
                         .is_some_and(|byte| is_name(byte) || byte == b'$')
@@ -292,11 +309,35 @@ impl<R: Read> Splitter<R> {
                         at += 1;
                     }
                     let word = &self.buffer[self.from + begin..self.from + at];
-                    body.word(word, parentheses);
+                    // Nothing that is named so is written without quotes, and no other statement holds a COPY.
+                    let copies = word == b"COPY" && self.begins_line(begin);
+                    body.word(word, parentheses) && !copies
                 }
-                _ => at += 1,
+                byte => {
+                    at += 1;
+                    // Only a psql command has one outside of quotes.
+                    byte.is_ascii_whitespace() || byte != b'\\' && body.other(byte)
+                }
+            };
+            if !goes_on {
+                return Err(self.runs_on());
             }
         }
+    }
+
+    /// Whether this is the first byte of a line, and not of the statement.
+    fn begins_line(&self, at: usize) -> bool {
+        at > 0 && self.buffer[self.from + at - 1] == b'\n'
+    }
+
+    /// The statement does not end where it should.
+    fn runs_on(&self) -> io::Error {
+        let statement = &self.buffer[self.from..self.to];
+        let line = &statement[..memchr(b'\n', statement).unwrap_or(statement.len())];
+        let shown = String::from_utf8_lossy(&line[..line.len().min(SHOWN_BYTES)]);
+        fault(&format!(
+            "a statement runs into what follows it, so neither it nor anything behind it was run: {shown}"
+        ))
     }
 
     /// Behind the quote that closes; a doubled one does not.
@@ -366,48 +407,6 @@ impl<R: Read> Splitter<R> {
     }
 }
 
-/// Whether a statement is in the body of a function in standard SQL, as psql knows it.
-#[derive(Default)]
-struct Body {
-    /// First letters of the first four words, in lower case.
-    first: [u8; 4],
-    words: usize,
-    depth: u32,
-}
-
-impl Body {
-    fn is_open(&self) -> bool {
-        self.depth > 0
-    }
-
-    fn word(&mut self, word: &[u8], parentheses: u32) {
-        const KNOWN: [(&[u8], u8); 5] = [
-            (b"create", b'c'),
-            (b"function", b'f'),
-            (b"procedure", b'p'),
-            (b"or", b'o'),
-            (b"replace", b'r'),
-        ];
-        let is = |keyword: &[u8]| word.eq_ignore_ascii_case(keyword);
-        if self.words < self.first.len() {
-            let known = KNOWN.iter().find(|(keyword, _)| is(keyword));
-            self.first[self.words] = known.map_or(0, |(_, letter)| *letter);
-        }
-        self.words += 1;
-        let makes = |letter: u8| matches!(letter, b'f' | b'p');
-        let of_function = self.first[0] == b'c'
-            && (makes(self.first[1]) || (self.first[1..3] == *b"or" && makes(self.first[3])));
-        if !of_function || parentheses > 0 {
-            return;
-        }
-        if is(b"begin") || (self.depth > 0 && is(b"case")) {
-            self.depth += 1;
-        } else if is(b"end") {
-            self.depth = self.depth.saturating_sub(1);
-        }
-    }
-}
-
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
@@ -454,6 +453,11 @@ mod tests {
             "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2);",
             "CREATE FUNCTION f() RETURNS int\n BEGIN ATOMIC\n SELECT CASE WHEN true THEN 1 END;\n SELECT 2;\nEND;",
             "CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC SELECT 1; END;",
+            "CREATE FUNCTION f() RETURNS integer\n    LANGUAGE sql\n    BEGIN ATOMIC\n SELECT 1 AS begin;\n SELECT 1 AS end, a.case,\n\
+                 CASE WHEN (begin.begin = 1) THEN CASE WHEN true THEN 1 END END AS \"end\"\n FROM begin(begin, atomic);\nEND;",
+            "CREATE FUNCTION f(begin integer, atomic integer) RETURNS begin.atomic LANGUAGE sql RETURN (SELECT 1 AS begin);",
+            "CREATE FUNCTION public.begin(a begin) RETURNS x.begin\n SET begin.atomic TO 'x'\n BEGIN ATOMIC\nEND;",
+            "CREATE TABLE begin (atomic integer, copy integer,\n    \"COPY\" integer\n);",
             "CREATE TABLE \"begin\" (a text DEFAULT '\n-- Name: trap\n\\.\n');",
             "COMMENT ON TABLE t IS 'it''s; /* no comment */ -- neither';",
             "SELECT 1 /* a /* b; */ c; */ - 2 -- d;\n;",
@@ -517,6 +521,11 @@ mod tests {
             "COPY a FROM stdin;\n1\n\\.",
             "\\connect other\n",
             "\\! id\n",
+            // What follows a statement that does not end: a heading, rows, a command, words behind a body.
+            "CREATE TABLE a (b int\n--\n-- Name: c; Type: TABLE\n--\n);",
+            "CREATE TABLE a (b int)\n\nCOPY a (b) FROM stdin;\n);\n\\.\n",
+            "SELECT 1\n\\unrestrict a\n;",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END END;",
         ] {
             assert!(split(text, 3).is_err(), "{text}");
         }

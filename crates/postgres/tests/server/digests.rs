@@ -3,9 +3,10 @@
 use std::fs;
 
 use postgres::digest::{
-    CopyTarget, LargeObjects, TableDigest, of_large_objects, of_table, prepare,
+    CopyTarget, LargeObjects, TableContent, TableDigest, of_large_objects, of_table, prepare,
 };
 use postgres::dump::{DumpFormat, dump};
+use postgres::extension::owns;
 use postgres::server::Server;
 use tokio_util::sync::CancellationToken;
 
@@ -90,11 +91,14 @@ const LARGE_CHANGES: [&str; 4] = [
     "SELECT pg_catalog.lo_create(0)",
 ];
 
-async fn targets(server: &Server, dump: &str) -> Vec<(CopyTarget, Option<TableDigest>)> {
+async fn targets(server: &Server, dump: &str) -> Vec<(CopyTarget, TableDigest)> {
     let mut found = Vec::new();
     let statements = dump.lines().filter(|line| line.starts_with("COPY "));
     for target in statements.filter_map(|line| CopyTarget::parse(line.as_bytes())) {
-        let digest = of_table(server, &target).await.unwrap();
+        let digest = match of_table(server, &target, "UTF8").await.unwrap() {
+            TableContent::Digest(digest) => digest,
+            other => panic!("{}: {other:?}", target.table),
+        };
         found.push((target, digest));
     }
     found
@@ -144,7 +148,6 @@ async fn a_loaded_dump_has_the_digests_of_its_source_until_a_byte_changes() {
     assert_eq!(found.len(), 9);
     for (target, digest) in found {
         let expected = rows(&target.table).unwrap();
-        let digest = digest.unwrap();
         let found = (digest.rows, Some(digest.digest));
         assert_eq!(
             found,
@@ -160,13 +163,14 @@ async fn a_loaded_dump_has_the_digests_of_its_source_until_a_byte_changes() {
         table: "public.gone".to_owned(),
         columns: "id".to_owned(),
     };
-    assert_eq!(of_table(&loaded, &gone).await.unwrap(), None);
+    let gone = of_table(&loaded, &gone, "UTF8").await.unwrap();
+    assert_eq!(gone, TableContent::Absent);
 
     for (change, table) in CHANGES {
         loaded.execute(&format!("BEGIN; {change}")).await.unwrap();
         let mut differ = Vec::new();
         for (target, digest) in targets(&loaded, &text).await {
-            if rows(&target.table).unwrap().digest != digest.map(|digest| digest.digest) {
+            if rows(&target.table).unwrap().digest != Some(digest.digest) {
                 differ.push(target.table);
             }
         }
@@ -180,5 +184,45 @@ async fn a_loaded_dump_has_the_digests_of_its_source_until_a_byte_changes() {
         let now: LargeObjects = of_large_objects(&loaded).await.unwrap();
         assert_ne!(now.digest, content.large_objects.digest, "{change}");
         loaded.execute("ROLLBACK").await.unwrap();
+    }
+}
+
+/// An extension of an ordinary role's own may name any condition, and any view.
+#[tokio::test]
+async fn what_extensions_say_is_asked_only_where_it_is_a_superusers() {
+    let server = server();
+    let sql = "CREATE ROLE eve; CREATE TABLE places (id int); INSERT INTO places VALUES (1), (2); CREATE VIEW seen AS SELECT 1;
+        ALTER EXTENSION plpgsql ADD TABLE places; ALTER EXTENSION plpgsql ADD VIEW seen;
+        UPDATE pg_extension SET extconfig = ARRAY['places'::regclass::oid], extcondition = ARRAY['WHERE id > 1'] WHERE extname = 'plpgsql'";
+    server.sql("postgres", &["CREATE DATABASE extended"]).await;
+    server.sql("extended", &[sql]).await;
+    let connected = Server::connect(&server.dsn("extended")).await.unwrap();
+    prepare(&connected).await.unwrap();
+    let target = CopyTarget {
+        table: "public.places".to_owned(),
+        columns: "id".to_owned(),
+    };
+    let TableContent::Digest(digest) = of_table(&connected, &target, "UTF8").await.unwrap() else {
+        panic!("a superuser's condition is evaluated");
+    };
+    assert_eq!(digest.rows, 1);
+    for relation in ["public.places", "public.seen"] {
+        assert!(owns(&connected, "plpgsql", relation).await.unwrap());
+        assert!(!owns(&connected, "supabase_vault", relation).await.unwrap());
+    }
+    for others in [
+        "ALTER TABLE public.places OWNER TO eve; ALTER VIEW public.seen OWNER TO eve",
+        "UPDATE pg_catalog.pg_extension SET extowner = 'eve'::pg_catalog.regrole WHERE extname = 'plpgsql'",
+    ] {
+        connected
+            .execute(&format!("BEGIN; {others}"))
+            .await
+            .unwrap();
+        let content = of_table(&connected, &target, "UTF8").await.unwrap();
+        assert_eq!(content, TableContent::NotAsked, "{others}");
+        for relation in ["public.places", "public.seen"] {
+            assert!(!owns(&connected, "plpgsql", relation).await.unwrap());
+        }
+        connected.execute("ROLLBACK").await.unwrap();
     }
 }

@@ -8,6 +8,7 @@ mod census;
 mod connections;
 mod digests;
 mod dumps;
+mod loads;
 mod private;
 mod scratch;
 
@@ -44,6 +45,7 @@ pub fn request<'a>(
         tools,
         dsn,
         format,
+        characters: "UTF8",
         encoding: Encoding {
             compression,
             threads: 2,

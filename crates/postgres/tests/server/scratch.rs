@@ -227,3 +227,51 @@ async fn a_fenced_pg_restore_reads_its_archive_alone() {
     drop(server);
     scratch.stop().await.unwrap();
 }
+
+/// Programs that were moved away with their files: a server behind a fence finds its own, and nothing above them.
+#[tokio::test]
+async fn an_installation_elsewhere_is_used_with_its_own_files() {
+    let dir = open_dir();
+    let tools = tools().await;
+    let cancel = CancellationToken::new();
+    let versioned = tools.bindir.canonicalize().unwrap();
+    let versioned = versioned.parent().unwrap();
+    let (version, prefix) = (
+        versioned.file_name().unwrap(),
+        versioned.ancestors().nth(3).unwrap(),
+    );
+    for (whole, kind) in [
+        (versioned, "lib"),
+        (&prefix.join("share/postgresql").join(version), "share"),
+    ] {
+        let to = dir.path().join("moved").join(kind).join("postgresql");
+        fs::create_dir_all(&to).unwrap();
+        let copy = Program::new("cp").arg("-a").arg(whole).arg(to);
+        copy.output(&cancel).await.unwrap();
+    }
+    let bindir = dir
+        .path()
+        .join("moved/lib/postgresql")
+        .join(version)
+        .join("bin");
+    let scratch = Scratch::start(
+        &bindir,
+        tools.version.major,
+        &dir.path().join("scratch"),
+        Fencing::Required,
+        &cancel,
+    )
+    .await
+    .unwrap();
+    let server = Server::connect(&scratch.dsn("postgres").unwrap())
+        .await
+        .unwrap();
+    server
+        .execute("CREATE EXTENSION pgcrypto SCHEMA public")
+        .await
+        .unwrap();
+    let library = "SELECT pg_catalog.current_setting('data_directory') IS NOT NULL AND public.digest('a', 'sha256') IS NOT NULL";
+    assert_eq!(server.names(library).await.unwrap(), ["t"]);
+    drop(server);
+    scratch.stop().await.unwrap();
+}

@@ -14,6 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, openat, statat, symlinkat};
 use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
@@ -107,7 +108,8 @@ pub fn unpack<R: Read>(
         unpacked: Unpacked::default(),
         way: Way::begin(opened.into(), Step::default()),
         attribute_bytes: 0,
-        may_give: rustix::process::geteuid().is_root(),
+        may_give: capabilities(None)
+            .is_ok_and(|held| held.effective.contains(CapabilitySet::CHOWN)),
         user: rustix::process::geteuid().as_raw(),
     };
     while let Some(member) = members.next().map_err(UnpackError::Source)? {
@@ -119,8 +121,9 @@ pub fn unpack<R: Read>(
 
 /// Whether a directory's file system keeps a user's extended attributes.
 pub fn takes_attributes(directory: &Path) -> io::Result<bool> {
-    let probe = tempfile::NamedTempFile::new_in(directory)?;
-    match probe.as_file().set_xattr("user.backupd", b"probe") {
+    // Without a name, where the file system can: a process that is killed leaves nothing in a live tree.
+    let probe = tempfile::tempfile_in(directory)?;
+    match probe.set_xattr("user.backupd", b"probe") {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(false),
         Err(error) => Err(error),

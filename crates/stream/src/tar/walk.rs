@@ -47,6 +47,14 @@ impl Walked {
     }
 }
 
+/// Its cause stays known: a fault of the disk is no damage.
+#[derive(Debug, thiserror::Error)]
+#[error("entry {entry} cannot be read: {source}")]
+struct Unread {
+    entry: String,
+    source: io::Error,
+}
+
 /// Walks an archive; `lister`, where there is one, is told of every file. Errors name the entry; an archive without its closing blocks is cut off.
 pub fn walk<R: Read>(
     reader: R,
@@ -73,7 +81,10 @@ pub fn walk<R: Read>(
                 }
                 Ok(())
             })
-            .map_err(|error| named(error.kind(), &format_args!("cannot be read: {error}")))?;
+            .map_err(|source| {
+                let entry = shown(&member.name);
+                io::Error::new(source.kind(), Unread { entry, source })
+            })?;
         if cancel.is_cancelled() {
             return Err(io::ErrorKind::Interrupted.into());
         }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
+use postgres::words::{one_line, printable};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::commands::Refusal;
@@ -21,7 +22,7 @@ pub fn for_name(what: &str, name: &str, signals: &Signals) -> Result<(), Refusal
             "{what}: there is no terminal to ask on, so say --yes to go on"
         )));
     }
-    eprint!("{what}\nType {name} to go on: ");
+    eprint!("{}\nType {} to go on: ", printable(what), one_line(name));
     std::io::stderr().flush()?;
     let not_confirmed =
         |why: &str| Refusal::Unusable(format!("not confirmed ({why}): nothing was touched"));

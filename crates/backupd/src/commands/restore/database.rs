@@ -1,5 +1,6 @@
 //! Databases of a set, in place or beside.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use catalog::catalog::Entry;
@@ -12,6 +13,7 @@ use engine::restore::database::{
 };
 use postgres::restore::application;
 use postgres::tools::Tools;
+use postgres::words::one_line;
 
 use super::{ask, remember};
 use crate::cli::Restore;
@@ -116,24 +118,39 @@ pub async fn undo(
     set: Option<&Manifest>,
     environment: &Environment,
 ) -> Result<Exit, Refusal> {
-    let mut text = String::new();
+    let mut exit = Exit::Done;
+    let mut told = BTreeSet::new();
     for mut target in environment.restore_targets(labels, set)? {
         name_ourselves(asked, &mut target);
-        let name = &target.source.dsn.database;
+        let name = asked.into.as_ref().unwrap_or(&target.source.dsn.database);
+        // What was done is said, whatever becomes of the others.
         match put_back(&target.dsns, name).await {
-            Ok(done) if done.is_empty() => {
-                text.push_str(&format!(
-                    "{name}: nothing was left by a restore that was cut off\n"
-                ));
+            Ok(undone) => {
+                let mut text = String::new();
+                if undone.done.is_empty() {
+                    text = format!("{name}: nothing was left by a restore that was cut off\n");
+                }
+                for line in &undone.done {
+                    text.push_str(&format!("{}\n", one_line(line)));
+                }
+                for other in undone.others {
+                    let label = &target.source.label;
+                    let words = format!(
+                        "a restore into {other} is at work, or was cut off: `backupd restore --undo --only {label} --into {other}` removes what it left\n"
+                    );
+                    if told.insert(other) {
+                        text.push_str(&words);
+                    }
+                }
+                print_text(&text)?;
             }
-            Ok(done) => done
-                .iter()
-                .for_each(|line| text.push_str(&format!("{line}\n"))),
-            Err(error) => return Err(Refusal::Unusable(error.to_string())),
+            Err(error) => {
+                render::error::say(&format!("{name} could not be looked at: {error}"));
+                exit = Exit::Failed;
+            }
         }
     }
-    print_text(&text)?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// Sessions of this restore are told from others' by their name.
@@ -223,9 +240,9 @@ fn tell(asked: &Restore, plan: &DatabasePlan, last_time: &str) -> String {
         plan.tables,
         bytes(plan.bytes),
         bytes(plan.raw_bytes),
-        plan.into
+        one_line(&plan.into)
     );
-    let mut line = |words: String| text.push_str(&format!("  {words}\n"));
+    let mut line = |words: String| text.push_str(&format!("  {}\n", one_line(&words)));
     if let Some(set) = &plan.cut_off {
         line(format!(
             "a restore from {set} was cut off here: the database before it is put back first"
@@ -289,7 +306,7 @@ fn done(
 ) -> String {
     let mut text = format!(
         "{}: {} of {} is back: {} rows in {} tables, each table's counted, in {}\n",
-        restored.name,
+        one_line(&restored.name),
         request.label,
         entry.id,
         restored.rows,
@@ -297,7 +314,7 @@ fn done(
         duration(took)
     );
     for note in &restored.notes {
-        text.push_str(&format!("  {note}\n"));
+        text.push_str(&format!("  {}\n", one_line(note)));
     }
     if !restored.faults.is_empty() {
         text.push_str(&format!(
@@ -310,11 +327,16 @@ fn done(
     }
     if let Some(aside) = &restored.aside {
         text.push_str(&format!(
-            "  the database before is kept as {aside}; to drop it:\n"
+            "  the database before is kept as {}; to drop it:\n",
+            one_line(aside)
         ));
         text.push_str(&format!(
             "    {}\n",
-            restored.drop.as_deref().unwrap_or_default()
+            restored
+                .drop
+                .as_deref()
+                .unwrap_or_default()
+                .replace('\n', "\n    ")
         ));
     }
     match request.role {

@@ -4,11 +4,13 @@ mod ask;
 mod database;
 mod tree;
 
+use catalog::accepted::Accepted;
 use catalog::catalog::{Catalog, Entry};
 use catalog::history::{Happening, History};
+use catalog::identity::Identity;
 use catalog::lock::Lock;
 use catalog::manifest::{Kind, Manifest};
-use engine::clock;
+use engine::{clock, identity};
 use postgres::restore::is_too_long;
 
 use super::{Exit, Refusal, find};
@@ -47,6 +49,13 @@ pub async fn execute(
     } else {
         lock(environment)?
     };
+    // Asked before: with --roles passwords change.
+    let lasting = !asked.dry_run && asked.into.is_none();
+    let before = if lasting {
+        servers(&chosen.databases, manifest, environment).await?
+    } else {
+        Vec::new()
+    };
     let in_place = root.zip(chosen.trees.first());
     if let Some((root, label)) = &in_place
         && let Err(exit) = tree::prepare(asked, &entry, label, root, signals)?
@@ -59,13 +68,60 @@ pub async fn execute(
         if done != Exit::Done {
             return Ok(done);
         }
+        if lasting {
+            // A database that was not there could not be asked.
+            let after = servers(&chosen.databases, manifest, environment).await?;
+            know(environment, before.into_iter().chain(after))?;
+        }
     }
     if let Some((root, label)) = in_place
         && !asked.dry_run
     {
-        return tree::in_place(asked, &entry, label, &root, environment, signals).await;
+        let done = tree::in_place(asked, &entry, label, &root, environment, signals).await?;
+        if done == Exit::Done && asked.object.is_none() {
+            let tree = identity::of_tree(&root).map(|tree| (label.clone(), tree));
+            know(environment, tree)?;
+        }
+        return Ok(done);
     }
     Ok(Exit::Done)
+}
+
+/// Which servers the databases are restored to.
+async fn servers(
+    labels: &[String],
+    manifest: &Manifest,
+    environment: &Environment,
+) -> Result<Vec<(String, Identity)>, Refusal> {
+    let mut servers = Vec::new();
+    for target in environment.restore_targets(labels, Some(manifest))? {
+        if let Some(server) = identity::of_database(&target.dsns).await {
+            servers.push((target.source.label, server));
+        }
+    }
+    Ok(servers)
+}
+
+/// What was restored into is what the sets are of from now on: no run takes it for a stranger.
+fn know(
+    environment: &Environment,
+    sources: impl IntoIterator<Item = (String, Identity)>,
+) -> Result<(), Refusal> {
+    let dir = environment.backup_dir()?;
+    let kept = Accepted::update(&dir, |accepted| {
+        for (label, identity) in sources {
+            accepted.know(&label, identity);
+        }
+    });
+    // A copy that cannot be written to has no runs, and was told of.
+    if let Err(error) = kept
+        && Catalog::open(&dir).is_ok()
+    {
+        render::error::note(&format!(
+            "the next run will take what was restored for another source: {error}"
+        ));
+    }
+    Ok(())
 }
 
 async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusal> {
@@ -80,7 +136,7 @@ async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusa
         asked.only.clone()
     };
     let of_storage = |label: &String| label == STORAGE;
-    let storage = asked.only.is_empty() || labels.iter().any(of_storage);
+    let storage = asked.into.is_none() && (asked.only.is_empty() || labels.iter().any(of_storage));
     labels.retain(|label| !of_storage(label));
     if let Ok(root) = environment.storage_root()
         && storage

@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use catalog::catalog::Entry;
 use catalog::history::Happening;
+use engine::restore::names::cut_off;
 use engine::restore::object::restore_object;
-use engine::restore::swap::{check_swap, swap_tree, undo_swap};
+use engine::restore::swap::{check_swap, swap_tree};
 use engine::restore::tree::{RestoreError, Restored, TreeRequest, restore_tree};
+use engine::restore::undo;
 use stream::artifact::Meter;
 use stream::tar::OutsideLinks;
 
@@ -70,16 +72,16 @@ pub fn prepare(
         print_text(&plan)?;
         return Ok(Ok(()));
     }
-    if let Err(error) = check_swap(&request(asked, entry, label, root)) {
+    for ended in undone(root)? {
+        render::error::note(&ended.to_string());
+    }
+    if asked.object.is_none()
+        && let Err(error) = check_swap(&request(asked, entry, label, root))
+    {
         return Ok(Err(failed(&error, signals)));
     }
     if !asked.yes && asked.object.is_none() {
-        let name = root
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        ask::for_name(&plan, &name, signals)?;
+        ask::for_name(&plan, &name_of(root), signals)?;
     }
     Ok(Ok(()))
 }
@@ -94,20 +96,24 @@ pub async fn in_place(
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     let request = request(asked, entry, label, root);
+    let began = Instant::now();
+    let happening = |error: Option<&RestoreError>| {
+        let object = asked.object.iter().map(|object| format!(": {object}"));
+        Happening::Restored {
+            set: entry.id,
+            source: label.to_owned(),
+            into: root.display().to_string() + &object.collect::<String>(),
+            duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            error: error.map(ToString::to_string),
+        }
+    };
     if let Some(object) = &asked.object {
         let done = restore_object(request, object, false, &signals.token).await;
+        remember(environment, &happening(done.as_ref().err()))?;
         return say_object(done, signals);
     }
-    let began = Instant::now();
     let ended = swap_tree(request, &signals.token).await;
-    let happening = Happening::Restored {
-        set: entry.id,
-        source: label.to_owned(),
-        into: root.display().to_string(),
-        duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        error: ended.as_ref().err().map(ToString::to_string),
-    };
-    remember(environment, &happening)?;
+    remember(environment, &happening(ended.as_ref().err()))?;
     match ended {
         Ok(swapped) => {
             let mut text = summary(label, entry, root, &swapped.restored);
@@ -115,6 +121,12 @@ pub async fn in_place(
                 text.push_str(&format!(
                     "  the tree before is kept as {}; backups leave it out; remove it when it is no longer needed\n",
                     before.display()
+                ));
+            }
+            for meanwhile in &swapped.meanwhile {
+                text.push_str(&format!(
+                    "  what somebody made there meanwhile is kept as {}\n",
+                    meanwhile.display()
                 ));
             }
             print_text(&text)?;
@@ -126,18 +138,21 @@ pub async fn in_place(
 
 /// `--undo`: what restores of a tree that were cut off left.
 pub fn undo(root: &Path) -> Result<(), Refusal> {
-    let done = undo_swap(root)
-        .map_err(|error| Refusal::Unusable(format!("{}: {error}", root.display())))?;
+    let done = undone(root)?;
     if done.is_empty() {
         print_text(&format!(
             "{}: nothing was left by a restore that was cut off\n",
             root.display()
         ))?;
     }
-    for line in done {
-        print_text(&format!("{line}\n"))?;
+    for ended in done {
+        print_text(&format!("{ended}\n"))?;
     }
     Ok(())
+}
+
+fn undone(root: &Path) -> Result<Vec<undo::Undone>, Refusal> {
+    undo::undo(root).map_err(|error| Refusal::Unusable(error.to_string()))
 }
 
 fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
@@ -156,26 +171,39 @@ fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
     });
     if let Some(object) = &asked.object {
         return format!(
-            "object {object} of {label} of {} goes into {}; a file that differs is kept beside it\n",
+            "object {object} of {label} of {} goes into {}; a file that is there and differs is kept in {}\n",
             entry.id,
-            root.display()
+            root.display(),
+            root.join(format!("{}.before-{}", name_of(root), entry.id))
+                .display()
         );
     }
     let fate = if root.exists() {
         format!(
             "the present tree is kept as {}.before-{}",
-            root.file_name().unwrap_or_default().to_string_lossy(),
+            name_of(root),
             entry.id
         )
     } else {
         "there is none now".to_owned()
     };
+    let first = match cut_off(root) {
+        Ok(None) => "",
+        Ok(Some(_)) | Err(_) => {
+            "  a restore that was cut off left something here, which is put right first\n"
+        }
+    };
     format!(
-        "{label} of {}: {held}{} on disk\n  into {}\n  {fate}\n",
+        "{label} of {}: {held}{} on disk\n  into {}\n{first}  {fate}\n",
         entry.id,
         bytes(size),
         root.display()
     )
+}
+
+fn name_of(root: &Path) -> String {
+    let name = root.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn summary(label: &str, entry: &Entry, to: &Path, restored: &Restored) -> String {
@@ -216,6 +244,12 @@ fn say_object(
         Ok(object) => {
             for file in &object.files {
                 print_text(&format!("{} is back\n", file.display()))?;
+            }
+            for same in &object.same {
+                print_text(&format!(
+                    "{} is there already, the same as in the set\n",
+                    same.display()
+                ))?;
             }
             for kept in &object.kept {
                 print_text(&format!(

@@ -13,10 +13,11 @@ use postgres::dump::DumpFormat;
 use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
 use postgres::restore::compare::with_partitions;
+use postgres::restore::extensions::mend;
 use postgres::restore::finish::{analyze, compare, make_event_triggers, run_held};
 use postgres::restore::load::{
     Deferred, Held, Later, LoadFault, LoadRequest, Loaded, LoadedTable, OnError, Only, Source,
-    load, load_deferred,
+    load, load_calculated, load_deferred,
 };
 use postgres::restore::place::Place;
 use postgres::restore::roles::RolesScript;
@@ -31,6 +32,7 @@ use super::table::near_to;
 use super::{Fault, NAMED, during};
 use crate::event::{Event, Observer};
 use crate::ledger::tell_while;
+use crate::steps::database::brought;
 
 /// The extension that lives in one database of a server alone, and its schema.
 pub(crate) const PG_CRON: Later = Later {
@@ -88,6 +90,8 @@ pub(crate) struct Progress {
     pub notes: Vec<String>,
     /// What failed or differs and was gone over.
     pub faults: Vec<LoadFault>,
+    /// Privileges on what the server does not have and the dump does not make.
+    pub left_out: Vec<LoadFault>,
     /// Where the database before lies.
     pub aside: Option<String>,
     pub workers: Vec<String>,
@@ -97,13 +101,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Privileges that a dump gives on what it does not hold.
-    fn tell_left_out(&mut self, left_out: &[String]) {
-        if let Some(first) = left_out.first() {
+    /// Says of privileges that they were left out.
+    pub fn tell_left_out(&mut self) {
+        if let Some(first) = self.left_out.first() {
             self.notes.push(format!(
-                "{} on what no dump holds were left out: members that an event trigger adds to an extension (drop and create the extension \
-                 once more to have them back); the first: {first}",
-                counted(left_out.len() as u64, "privilege")
+                "{} left out, on what no dump holds: members that an extension had in the source and does not have here; the first: {first}",
+                counted(self.left_out.len() as u64, "privilege")
             ));
         }
     }
@@ -260,7 +263,6 @@ impl Job<'_> {
         let step = format!("{} load", self.label);
         let (loaded, selected) = tell_while(loading, observer, &step, &meter, expected).await?;
         done.faults.extend(loaded.faults);
-        done.tell_left_out(&loaded.left_out);
         done.tables = loaded.tables;
         self.found_rows(&done.tables)?;
         let mut held = loaded.held;
@@ -279,12 +281,19 @@ impl Job<'_> {
             .map_err(during("the rows could not be counted"))?;
         differences.extend(found);
         self.differ(done, differences)?;
+        let request = self.request(fresh, major, &meter);
+        let faults = load_calculated(&request, &held.calculated, cancel).await;
+        done.faults.extend(faults.map_err(during(NOT_LOADED))?);
         let server = patient(fresh).await?;
         let finishing = async {
-            for statements in [&held.unconfine, &held.refreshes, &held.replication] {
+            for statements in [&held.refreshes, &held.replication] {
                 done.faults
                     .extend(run_held(&server, statements, self.on_error).await?);
             }
+            let source = self.artifact.census.as_ref().map(brought);
+            let mended = mend(&server, &source.unwrap_or_default(), loaded.left_out).await?;
+            done.notes.extend(mended.notes);
+            done.left_out = mended.left_out;
             Ok::<_, RestoreError>(())
         };
         until(cancel, finishing)
@@ -370,7 +379,10 @@ impl Job<'_> {
             if later.contains(&name) || selected.is_some_and(|selected| !selected.contains(&name)) {
                 continue;
             }
-            let blocks: Vec<_> = loaded.iter().filter(|table| table.name == name).collect();
+            let blocks: Vec<_> = loaded
+                .iter()
+                .filter(|block| block.name == name || block.listed == *table)
+                .collect();
             let found: u64 = blocks.iter().map(|table| table.rows).sum();
             if blocks.is_empty() {
                 differences.push(format!("{table} is missing"));
@@ -441,13 +453,9 @@ impl Job<'_> {
             let mut all = self.against_manifest(&loaded.tables, Some(&expected), &BTreeSet::new());
             all.extend(differences);
             done.faults.extend(loaded.faults);
-            done.tell_left_out(&loaded.left_out);
+            done.left_out.extend(loaded.left_out);
             done.tables.extend(loaded.tables);
             self.differ(done, all)?;
-            let server = patient(&dsn).await?;
-            run_held(&server, &loaded.held.unconfine, OnError::Stop)
-                .await
-                .map_err(&failed)?;
             activate = active;
             triggers = loaded.held.later;
         }

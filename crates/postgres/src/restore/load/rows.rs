@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::feed::{Fed, Feed};
 use super::session::{self, LoadFault};
 use super::{Class, Deferred, LoadedTable, Loader, column_names, copied};
+use crate::digest::CopyTarget;
 use crate::restore::error::RestoreError;
 use crate::server::{Server, ServerError, ident, literal};
 use crate::sql::QualifiedName;
@@ -18,6 +19,46 @@ use crate::sql::split::Rows;
 const QUEUE: usize = 2;
 /// Rows of a table that are held until it is known whether it is small: as many as there are connections are held at most.
 const SMALL_BYTES: usize = 8 * 1024 * 1024;
+
+/// Tables whose rows go through a function or an operator that is not PostgreSQL's own: by a CHECK, a stored generated column, a domain
+/// (in an array or a composite type, too) or a key of partitions, of their own or of a table above or below them. Whatever such a
+/// function is declared as, it may read other tables: to find what it would find with one connection, these tables are loaded in the
+/// dump's order, alone.
+const CALLS_FUNCTIONS: &str = "
+WITH RECURSIVE code (kind, oid) AS (
+  SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid FROM pg_catalog.pg_proc p
+  WHERE p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace
+  UNION ALL SELECT 'pg_catalog.pg_operator'::pg_catalog.regclass, o.oid FROM pg_catalog.pg_operator o
+  WHERE o.oprnamespace <> 'pg_catalog'::pg_catalog.regnamespace
+), callers AS (
+  SELECT d.classid, d.objid FROM pg_catalog.pg_depend d JOIN code ON code.kind = d.refclassid AND code.oid = d.refobjid
+), types (oid) AS (
+  SELECT k.contypid FROM callers JOIN pg_catalog.pg_constraint k ON callers.objid = k.oid
+  WHERE callers.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.contypid <> 0
+  UNION
+  SELECT CASE WHEN c.oid IS NULL THEN d.objid ELSE c.reltype END
+  FROM types JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.refobjid = types.oid
+    LEFT JOIN pg_catalog.pg_class c ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = d.objid
+  WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass OR c.reltype <> 0
+), tables (oid) AS (
+  SELECT k.conrelid FROM callers JOIN pg_catalog.pg_constraint k ON callers.objid = k.oid
+  WHERE callers.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND k.contype = 'c'
+  UNION
+  SELECT g.adrelid FROM callers JOIN pg_catalog.pg_attrdef g ON callers.objid = g.oid
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = g.adrelid AND a.attnum = g.adnum
+  WHERE callers.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND a.attgenerated <> ''
+  UNION
+  SELECT p.partrelid FROM callers JOIN pg_catalog.pg_partitioned_table p ON callers.objid = p.partrelid
+  WHERE callers.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+  UNION
+  SELECT a.attrelid FROM types JOIN pg_catalog.pg_attribute a ON a.atttypid = types.oid
+), family (oid) AS (
+  SELECT oid FROM tables
+  UNION
+  SELECT CASE WHEN i.inhparent = family.oid THEN i.inhrelid ELSE i.inhparent END
+  FROM family JOIN pg_catalog.pg_inherits i ON family.oid IN (i.inhparent, i.inhrelid)
+)
+SELECT oid FROM family";
 
 impl Loader<'_> {
     pub(super) async fn copy(&mut self, bytes: &[u8], feed: &mut Feed) -> Result<(), RestoreError> {
@@ -31,11 +72,16 @@ impl Loader<'_> {
             return self.fault(fault);
         };
         let found = self.look(&name).await?;
+        // Rows of a set's list are named without being decoded.
+        let raw = CopyTarget::parse(bytes);
         let mut table = LoadedTable {
+            listed: raw.map_or_else(|| target.table.clone(), |raw| raw.table),
+            encoding: self.encoding.clone(),
             target,
             before: found.before,
             rows: 0,
             stand_in: false,
+            acts: false,
             name,
         };
         if !found.is_there {
@@ -64,15 +110,29 @@ impl Loader<'_> {
             .tables
             .iter()
             .position(|other| other.name == table.name);
+        let role = self.contained.get(&table.name).cloned();
+        table.acts = role.is_some() || self.late;
         let at = known.unwrap_or_else(|| {
             self.loaded.tables.push(table.clone());
             self.loaded.tables.len() - 1
         });
-        self.copy_plain(at, &table, feed).await
+        if let Some(role) = role {
+            return self.copy_contained(at, &table, &role, feed).await;
+        }
+        let connections = if found.in_order {
+            1
+        } else {
+            self.servers.len()
+        };
+        self.copy_plain(at, &table, connections, feed).await
     }
 
     /// Keeps what came of a table's rows.
-    fn took(&mut self, table: usize, copied: Result<u64, LoadFault>) -> Result<(), RestoreError> {
+    pub(super) fn took(
+        &mut self,
+        table: usize,
+        copied: Result<u64, LoadFault>,
+    ) -> Result<(), RestoreError> {
         match copied {
             Ok(rows) => {
                 self.loaded.tables[table].rows += rows;
@@ -83,7 +143,7 @@ impl Loader<'_> {
     }
 
     /// The statement that takes rows, in the dump's encoding.
-    fn copy_statement(&self, target: &str) -> String {
+    pub(super) fn copy_statement(&self, target: &str) -> String {
         format!(
             "COPY {target} FROM STDIN WITH (ENCODING {})",
             literal(&self.encoding)
@@ -93,7 +153,7 @@ impl Loader<'_> {
     /// What is known of a table. Asked of the server when the first rows come: then all tables are made.
     async fn look(&mut self, name: &QualifiedName) -> Result<FoundTable, RestoreError> {
         if self.found.is_none() {
-            self.drain().await?;
+            self.ready_for_rows().await?;
             self.found = Some(Found::ask(&self.main).await?);
         }
         let Some(found) = &self.found else {
@@ -102,6 +162,7 @@ impl Loader<'_> {
         Ok(FoundTable {
             is_there: found.tables.contains(name),
             before: found.brought.get(name).copied().unwrap_or_default(),
+            in_order: found.in_order.contains(name),
         })
     }
 
@@ -112,50 +173,49 @@ impl Loader<'_> {
             .map(|column| format!("{} pg_catalog.text", ident(column)))
             .collect();
         self.drain().await?;
-        session::run(
-            &self.main,
-            &format!(
-                "CREATE SCHEMA IF NOT EXISTS {}; CREATE TABLE {} ({})",
-                ident(&table.name.schema),
-                table.name,
-                columns.join(", ")
-            ),
-        )
-        .await
-        .map_err(RestoreError::from)
+        for statement in [
+            format!("CREATE SCHEMA IF NOT EXISTS {}", ident(&table.name.schema)),
+            format!("CREATE TABLE {} ({})", table.name, columns.join(", ")),
+        ] {
+            session::run(&self.main, &statement).await?;
+        }
+        Ok(())
     }
 
     /// Rows of a small table go to one connection, beside those of others, and keep their order; those of a large one are spread over
-    /// all connections.
+    /// these connections, when everything before them is loaded, and before anything behind them is.
     async fn copy_plain(
         &mut self,
         at: usize,
         table: &LoadedTable,
+        connections: usize,
         feed: &mut Feed,
     ) -> Result<(), RestoreError> {
         let statement = self.copy_statement(&listed(&table.name, &table.target.columns));
+        // A dump's own triggers come behind its rows; those of an extension's tables are there. Supabase's Vault would encrypt what
+        // is encrypted.
+        let known = self.found.as_ref();
+        let has_triggers = known.is_some_and(|found| found.with_triggers.contains(&table.name));
         let mut begun = Vec::new();
         let mut bytes = 0;
         // One connection has nothing to share.
-        let small = if self.servers.len() == 1 {
-            1
-        } else {
-            SMALL_BYTES
-        };
+        let small = if connections == 1 { 1 } else { SMALL_BYTES };
         while bytes < small {
             let Some(rows) = next_rows(feed).await? else {
-                return self.copy_small(at, statement, begun).await;
+                return self.copy_small(at, statement, has_triggers, begun).await;
             };
             bytes += rows.bytes.len();
             begun.push(rows);
         }
-        self.copy_spread(at, statement, begun, feed).await
+        self.copy_spread(at, statement, has_triggers, begun, connections, feed)
+            .await
     }
 
     async fn copy_small(
         &mut self,
         at: usize,
         statement: String,
+        has_triggers: bool,
         rows: Vec<Rows>,
     ) -> Result<(), RestoreError> {
         let (connection, server) = self.begin_work(Class::Rows, Vec::new()).await?;
@@ -166,7 +226,7 @@ impl Loader<'_> {
         }
         self.running.spawn(async move {
             drop(sender);
-            let copied = session::copy(&server, &statement, receiver).await;
+            let copied = session::copy(&server, &statement, has_triggers, receiver).await;
             (connection, copied.map(|rows| Some((at, rows))))
         });
         Ok(())
@@ -176,7 +236,9 @@ impl Loader<'_> {
         &mut self,
         at: usize,
         statement: String,
+        has_triggers: bool,
         begun: Vec<Rows>,
+        connections: usize,
         feed: &mut Feed,
     ) -> Result<(), RestoreError> {
         self.drain().await?;
@@ -194,12 +256,13 @@ impl Loader<'_> {
                 },
             };
             if !within_row {
-                to = if senders.len() < self.servers.len() {
+                to = if senders.len() < connections {
                     let (sender, receiver) = mpsc::channel(QUEUE);
                     let server = self.servers[senders.len()].clone();
                     let statement = statement.clone();
-                    copying
-                        .spawn(async move { session::copy(&server, &statement, receiver).await });
+                    copying.spawn(async move {
+                        session::copy(&server, &statement, has_triggers, receiver).await
+                    });
                     senders.push(sender);
                     senders.len() - 1
                 } else {
@@ -237,11 +300,16 @@ pub(super) struct Found {
     tables: BTreeSet<QualifiedName>,
     /// Rows that extensions brought.
     brought: BTreeMap<QualifiedName, u64>,
+    /// Those that have triggers already.
+    with_triggers: BTreeSet<QualifiedName>,
+    /// Tables whose rows may depend on those of others.
+    in_order: BTreeSet<QualifiedName>,
 }
 
 struct FoundTable {
     is_there: bool,
     before: u64,
+    in_order: bool,
 }
 
 impl Found {
@@ -269,6 +337,11 @@ impl Found {
         }
         Ok(Self {
             tables: names("c.relkind IN ('r', 'p', 'f')").await?,
+            with_triggers: names(
+                "EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)",
+            )
+            .await?,
+            in_order: names(&format!("c.oid IN ({CALLS_FUNCTIONS})")).await?,
             brought,
         })
     }
@@ -282,7 +355,7 @@ pub(super) fn ended_early(panic: tokio::task::JoinError) -> RestoreError {
 }
 
 /// The next rows of the block that is read; none at its end.
-async fn next_rows(feed: &mut Feed) -> Result<Option<Rows>, RestoreError> {
+pub(super) async fn next_rows(feed: &mut Feed) -> Result<Option<Rows>, RestoreError> {
     match feed.next().await? {
         Some(Fed::Rows(rows)) => Ok(Some(rows)),
         Some(Fed::EndOfRows) => Ok(None),
@@ -291,7 +364,7 @@ async fn next_rows(feed: &mut Feed) -> Result<Option<Rows>, RestoreError> {
     }
 }
 
-async fn skip_rows(feed: &mut Feed) -> Result<(), RestoreError> {
+pub(super) async fn skip_rows(feed: &mut Feed) -> Result<(), RestoreError> {
     while let Some(Fed::Rows(_)) = feed.next().await? {}
     Ok(())
 }

@@ -5,7 +5,7 @@ use futures_util::SinkExt;
 use tokio_postgres::error::Error;
 
 use crate::dsn::Dsn;
-use crate::server::{Server, ServerError};
+use crate::server::{Server, ServerError, told};
 
 /// Bytes of a statement that a message shows.
 const SHOWN_BYTES: usize = 2000;
@@ -18,7 +18,7 @@ const SETTINGS: &str = "SET synchronous_commit = off; SET default_transaction_re
 pub struct LoadFault {
     /// The statement, cut to a length that can be read; empty for what is of none.
     pub statement: String,
-    /// Why, in the server's words.
+    /// Why, in the server's words, without the content of rows.
     pub reason: String,
     /// SQLSTATE; none where the connection was lost.
     pub code: Option<String>,
@@ -29,7 +29,8 @@ impl std::fmt::Display for LoadFault {
         if self.statement.is_empty() {
             return f.write_str(&self.reason);
         }
-        write!(f, "{}; the statement is: {}", self.reason, self.statement)
+        let statement = told::without_strings(&self.statement);
+        write!(f, "{}; the statement is: {statement}", self.reason)
     }
 }
 
@@ -68,20 +69,9 @@ fn shown(statement: &str) -> String {
 }
 
 fn words(error: &Error) -> String {
-    let Some(told) = error.as_db_error() else {
-        return error.to_string();
-    };
-    let mut words = format!("ERROR: {}", told.message());
-    for (what, more) in [
-        ("DETAIL", told.detail()),
-        ("HINT", told.hint()),
-        ("CONTEXT", told.where_()),
-    ] {
-        if let Some(more) = more {
-            words.push_str(&format!(" ({what}: {more})"));
-        }
-    }
-    words
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), told::words)
 }
 
 /// Connects for a load.
@@ -94,14 +84,39 @@ pub(super) async fn connect(dsn: &Dsn) -> Result<Server, ServerError> {
 /// Runs one statement.
 pub(super) async fn run(server: &Server, statement: &str) -> Result<(), LoadFault> {
     server
-        .client()
-        .batch_execute(statement)
+        .one(statement)
         .await
         .map_err(|error| LoadFault::of(statement, &error))
 }
 
-/// A COPY whose rows come by and by; gives the rows that the server took.
+/// Runs statements of ours, in which nothing of a dump's stands but names, quoted.
+pub(super) async fn ours(server: &Server, statements: &str) -> Result<(), LoadFault> {
+    server
+        .client()
+        .batch_execute(statements)
+        .await
+        .map_err(|error| LoadFault::of(statements, &error))
+}
+
+/// A COPY whose rows come by and by; gives the rows that the server took. No trigger of the table fires where it has any.
 pub(super) async fn copy(
+    server: &Server,
+    statement: &str,
+    has_triggers: bool,
+    rows: tokio::sync::mpsc::Receiver<Bytes>,
+) -> Result<u64, LoadFault> {
+    if !has_triggers {
+        return copy_rows(server, statement, rows).await;
+    }
+    run(server, "SET session_replication_role = replica").await?;
+    let copied = copy_rows(server, statement, rows).await;
+    let reset = run(server, "SET session_replication_role = origin").await;
+    // In a transaction that failed nothing can be set: it is that failure that counts.
+    let taken = copied?;
+    reset.map(|()| taken)
+}
+
+async fn copy_rows(
     server: &Server,
     statement: &str,
     mut rows: tokio::sync::mpsc::Receiver<Bytes>,

@@ -34,11 +34,11 @@ impl RolesScript {
         let question = QUESTION
             .replace("{table}", table)
             .replace("{password}", password);
-        let told: Told = server.json(&question).await?;
+        let told: Told = server.shared_json(&question).await?;
         let parameters = "SELECT 1 FROM pg_catalog.pg_class WHERE relname = 'pg_parameter_acl'
             AND relnamespace = 'pg_catalog'::pg_catalog.regnamespace";
         let parameters: Vec<ParameterGrant> = if server.number(parameters).await? == 1 {
-            server.json(PARAMETERS).await?
+            server.shared_json(PARAMETERS).await?
         } else {
             Vec::new()
         };

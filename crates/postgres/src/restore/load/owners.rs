@@ -1,0 +1,102 @@
+//! Constraints whose making evaluates users' code: a check of a table or domain that is made behind its rows, and a foreign key where casts of ordinary roles,
+//! keys of partitions or indexes with functions take part. They are made as
+//! their owner.
+
+use super::{LoadFault, Loader, session};
+use crate::restore::error::RestoreError;
+use crate::server::{ServerError, ident, literal};
+use crate::sql::{Kind, QualifiedName};
+
+impl Loader<'_> {
+    /// Whether a foreign key's making may evaluate code of ordinary roles.
+    pub(super) fn acts_in(&self, table: &QualifiedName, other: Option<&QualifiedName>) -> bool {
+        self.late
+            || self.casts
+            || [Some(table), other]
+                .into_iter()
+                .flatten()
+                .any(|table| self.contained.contains_key(table))
+    }
+
+    /// Runs a statement when everything before it is done, as whom it is safe.
+    pub(super) async fn one_by_one(
+        &mut self,
+        kind: &Kind,
+        statement: &str,
+    ) -> Result<(), RestoreError> {
+        let (name, other) = match kind {
+            Kind::Check(name) | Kind::DomainCheck(name) => (name, None),
+            Kind::ForeignKey(table, other) if self.acts_in(table, other.as_ref()) => {
+                (table, other.as_ref())
+            }
+            _ => return self.alone(statement).await,
+        };
+        self.drain().await?;
+        self.ready_for_rows().await?;
+        let Some(owner) = self
+            .ordinary_owner(name, matches!(kind, Kind::DomainCheck(_)))
+            .await?
+        else {
+            return self.alone(statement).await;
+        };
+        let done = self.as_owner(&owner, other, statement).await;
+        self.follow(statement, done).await
+    }
+
+    async fn as_owner(
+        &self,
+        owner: &str,
+        other: Option<&QualifiedName>,
+        statement: &str,
+    ) -> Result<(), LoadFault> {
+        let Some(container) = &self.container else {
+            return Ok(());
+        };
+        let whom = ident(owner);
+        // To refer to a table takes a privilege; the rows are compared as that table's owner.
+        let lacks = match other {
+            Some(other) => !self.may_refer(owner, other).await,
+            None => false,
+        };
+        let grant = |word: &str, to: &str| {
+            let other = other.map(ToString::to_string).unwrap_or_default();
+            format!("{word} REFERENCES ON {other} {to} {whom}")
+        };
+        if lacks {
+            session::run(&self.main, &grant("GRANT", "TO")).await?;
+        }
+        let done = container.act(&self.main, owner, statement).await;
+        if lacks {
+            session::run(&self.main, &grant("REVOKE", "FROM")).await?;
+        }
+        done.map(|_| ())
+    }
+
+    async fn may_refer(&self, owner: &str, other: &QualifiedName) -> bool {
+        let question = format!(
+            "SELECT pg_catalog.has_table_privilege({}, {}, 'REFERENCES')::pg_catalog.int4",
+            literal(owner),
+            literal(&other.to_string())
+        );
+        // A table that is not there is told by the statement itself.
+        self.main.number(&question).await.is_ok_and(|may| may > 0)
+    }
+
+    /// The owner of a table or domain, where that is no superuser.
+    async fn ordinary_owner(
+        &self,
+        name: &QualifiedName,
+        is_domain: bool,
+    ) -> Result<Option<String>, ServerError> {
+        let owned = if is_domain {
+            "pg_catalog.pg_type o JOIN pg_catalog.pg_roles r ON r.oid = o.typowner WHERE o.oid = pg_catalog.to_regtype"
+        } else {
+            "pg_catalog.pg_class o JOIN pg_catalog.pg_roles r ON r.oid = o.relowner WHERE o.oid = pg_catalog.to_regclass"
+        };
+        let question = format!(
+            "SELECT r.rolname FROM {owned}({}) AND NOT r.rolsuper",
+            literal(&name.to_string())
+        );
+        Ok(self.main.names(&question).await?.pop())
+    }
+}
