@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use tests::backupd::{Backupd, Outcome};
-use tests::server::{ADMIN, PgServer};
+use tests::server::{ADMIN, Options, PASSWORD, PgServer};
 use tests::set;
 use tests::stack::Stack;
 
@@ -657,6 +657,80 @@ fn a_subscription_is_in_the_way_of_nothing() {
     assert_eq!(stack.server.databases().len(), kept);
     assert_eq!(slot("postgres"), "elsewhere");
     differs("supabase", &before, &stack.server.told("postgres"));
+}
+
+/// One slot feeds one database: the one that is put back, or neither until a person says so.
+#[test]
+fn a_live_subscription_feeds_one_database_alone() {
+    let publisher = PgServer::start_with(&Options {
+        settings: &[("wal_level", "logical")],
+        bare: true,
+    });
+    let stack = Stack::new();
+    let table = "CREATE TABLE public.fed (i integer PRIMARY KEY)";
+    publisher.psql("postgres", table);
+    let publish = |i: u32| {
+        publisher.psql("postgres", &format!("INSERT INTO public.fed VALUES ({i})"));
+    };
+    publisher.psql("postgres", "CREATE PUBLICATION p FOR TABLE public.fed");
+    publish(1);
+    stack.server.psql("postgres", table);
+    stack.server.psql(
+        "postgres",
+        &format!(
+            "CREATE SUBSCRIPTION feed CONNECTION 'host=127.0.0.1 port={} user={ADMIN} password=''{PASSWORD}'' dbname=postgres'
+             PUBLICATION p",
+            publisher.port()
+        ),
+    );
+    let fed = "(SELECT coalesce(string_agg(i::text, ',' ORDER BY i), '') FROM public.fed)";
+    let wait = |rows: &str| {
+        let reached = format!("{fed} = '{rows}'");
+        stack.server.wait_until("postgres", &reached);
+    };
+    wait("1");
+    stack
+        .backupd(["run"])
+        .env("BACKUP_SOURCES", "supabase")
+        .succeed();
+    publish(2);
+    wait("1,2");
+
+    // One that fails when the names are exchanged already.
+    let dump = stack.only_set().join("supabase_db.sql.gz");
+    let whole = String::from_utf8(set::unzipped(&dump)).unwrap();
+    let begin = whole.find("\nCREATE EVENT TRIGGER").unwrap();
+    let end = begin + whole[begin..].find(";\n").unwrap() + 1;
+    set::replace(&dump, [&whole[..end], &whole[begin..]].concat());
+    let failed = restore(&stack, "supabase", &[]);
+    assert_eq!(failed.code, Some(1), "{failed}");
+    assert!(
+        failed.stderr.contains("postgres is as it was before"),
+        "{failed}"
+    );
+    assert!(!failed.stderr.contains("did not come back"), "{failed}");
+    publish(3);
+    wait("1,2,3");
+    set::replace(&dump, &whole);
+
+    let restored = restore(&stack, "supabase", &[]);
+    assert_done(&restored);
+    assert!(!restored.stdout.contains("did not come back"), "{restored}");
+    publish(4);
+    let databases = stack.server.databases();
+    let aside = databases.iter().find(|name| name.contains("_before_"));
+    let enabled = "SELECT subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()";
+    for (database, rows) in [("postgres", "1"), (aside.unwrap(), "1,2,3")] {
+        assert_eq!(stack.server.psql(database, enabled), "f", "{database}");
+        let told = stack.server.psql(database, &format!("SELECT {fed}"));
+        assert_eq!(told, rows, "{database}");
+    }
+    // As it says: what was sent to the one before is not sent again, what came since is.
+    let (_, lines) = restored.stdout.split_once("publisher again: ").unwrap();
+    let (lines, _) = lines.split_once(" Rows that").unwrap();
+    stack.server.psql("postgres", lines);
+    publish(5);
+    wait("1,4,5");
 }
 
 /// The disaster recovery page's step: the new stack's passwords are others, that of the very role which restores among them.

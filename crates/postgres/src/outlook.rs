@@ -127,7 +127,7 @@ impl Outlook {
         }
         if !self.subscriptions.is_empty() {
             found.push(format!(
-                "subscriptions come back disabled, so that a copy takes nothing from their publishers: {}; ALTER SUBSCRIPTION … ENABLE \
+                "subscriptions come back disabled, so that a copy takes nothing from their publishers: {}; ALTER SUBSCRIPTION … ENABLE and … REFRESH PUBLICATION \
                  when the restored database is the one",
                 listed(&self.subscriptions, NAMED)
             ));

@@ -19,6 +19,7 @@ use postgres::restore::compare::tables_of_others;
 use postgres::restore::load::OnError;
 use postgres::restore::place::in_the_way;
 use postgres::restore::roles::RolesScript;
+use postgres::restore::subscriptions::enabled_by_hand;
 use postgres::restore::{RestoreError, drop_statement};
 use postgres::server::{Server, ServerError};
 use postgres::tools::Tools;
@@ -451,14 +452,9 @@ async fn settle(
     restored.notes.extend(gone(
         &admin.missing_workers(request.name, &done.workers).await,
     ));
-    let subscriptions = admin.subscriptions(request.name).await.unwrap_or_default();
-    if !subscriptions.is_empty() {
-        restored.notes.push(format!(
-            "subscriptions came back disabled: {}; enable them (ALTER SUBSCRIPTION … ENABLE) when the database before is dropped, which \
-             may still use their slots",
-            subscriptions.join(", ")
-        ));
-    }
+    restored
+        .notes
+        .extend(about_subscriptions(request, admin).await);
     if request.role == DatabaseRole::Keycloak && request.table.is_none() {
         match about_keycloak(request, admin).await {
             Ok(notes) => restored.notes.extend(notes),
@@ -474,6 +470,30 @@ async fn settle(
         let by_hand = admin.drop_by_hand(aside).await;
         restored.drop = Some(by_hand.unwrap_or_else(|_| drop_statement(aside)));
     }
+}
+
+/// Subscriptions are disabled: whose turn it is to take rows from their slots.
+async fn about_subscriptions(request: &DatabaseRequest<'_>, admin: &Admin) -> Option<String> {
+    let subscriptions = admin.subscriptions(request.name).await.unwrap_or_default();
+    if subscriptions.is_empty() {
+        return None;
+    }
+    let named = subscriptions.join(", ");
+    if request.beside {
+        return Some(format!(
+            "subscriptions came back disabled: {named}; leave them so as long as those of another database take from the same slots"
+        ));
+    }
+    let lines: Vec<String> = subscriptions
+        .iter()
+        .map(|name| enabled_by_hand(name))
+        .collect();
+    Some(format!(
+        "subscriptions came back disabled: {named}; those of the database before, if any, are disabled too, because both name one slot. When \
+         the restored one is to follow its publisher again: {} Rows that the publisher sent to the database before since the set are not \
+         sent again: where that matters, TRUNCATE the subscribed tables first, and say copy_data = true, which copies them whole",
+        lines.join(" ")
+    ))
 }
 
 /// Keycloak's version, and tables that belong to another role than it connects by: as they did in the source.

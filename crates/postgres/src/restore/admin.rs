@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::error::RestoreError;
 use super::names::{application, cut, drop_statement, fresh_name, is_fresh_name, like};
 use super::strangers::{self, Stranger};
+use super::subscriptions::{MARK_SUBSCRIPTIONS, OF_SUBSCRIPTIONS, detach};
 use crate::dsn::Dsn;
 use crate::server::{Server, ServerError, ident, literal};
 
@@ -42,6 +43,8 @@ pub struct Present {
     pub mark: Option<String>,
     aside: Option<String>,
     for_name: Option<String>,
+    /// Subscriptions that were disabled in the database that it takes the place of.
+    subscriptions: Option<String>,
 }
 
 /// A connection that may do it, to another database than the one that is restored.
@@ -107,11 +110,12 @@ impl Admin {
         };
         let query = format!(
             "SELECT d.datname, r.rolname, pg_catalog.pg_database_size(d.oid),
-               pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datallowconn, r.rolsuper, {}, {}, {}
+               pg_catalog.pg_encoding_to_char(d.encoding), d.datcollate, d.datctype, d.datallowconn, r.rolsuper, {}, {}, {}, {}
              FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE {condition}",
             mark(MARK),
             mark(MARK_ASIDE),
-            mark(MARK_NAME)
+            mark(MARK_NAME),
+            mark(MARK_SUBSCRIPTIONS)
         );
         let rows = self.server.rows(&query).await?;
         Ok(rows
@@ -130,6 +134,7 @@ impl Admin {
                     mark: optional(8),
                     aside: optional(9),
                     for_name: optional(10),
+                    subscriptions: optional(11),
                 };
                 (text(0), present)
             })
@@ -196,6 +201,8 @@ impl Admin {
                 if let Some(aside) = &present.aside {
                     let fresh = fresh_name(name, &set);
                     self.exchange(name, Some(&fresh), aside).await?;
+                    self.enable_again(name, present.subscriptions.as_deref())
+                        .await?;
                     self.drop(&fresh).await?;
                     done.push(format!("{name} is the database again that it was before the restore from {set} was cut off"));
                 } else {
@@ -209,11 +216,13 @@ impl Admin {
                 .as_deref()
                 .is_none_or(|other| other == name)
             {
-                self.drop(&found).await?;
-                // It may have been closed to be renamed.
+                // It may have been closed to be renamed. What tells of that goes last.
                 if self.look(name).await?.is_some_and(|present| !present.open) {
                     self.allow_connections(name, true).await?;
                 }
+                self.enable_again(name, present.subscriptions.as_deref())
+                    .await?;
+                self.drop(&found).await?;
                 done.push(format!("{name} was not touched yet by the restore that was cut off; {found}, which it had begun, is gone"));
             }
         }
@@ -312,34 +321,6 @@ impl Admin {
         Ok((!found.is_empty()).then_some(unmark))
     }
 
-    /// Subscriptions of a database.
-    pub async fn subscriptions(&self, name: &str) -> Result<Vec<String>, ServerError> {
-        let query = format!(
-            "SELECT s.subname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
-             WHERE d.datname = {} ORDER BY s.subname",
-            literal(name)
-        );
-        self.server.names(&query).await
-    }
-
-    async fn detach_subscriptions(&self, name: &str) -> Result<(), ServerError> {
-        let subscriptions = self.subscriptions(name).await?;
-        if subscriptions.is_empty() {
-            return Ok(());
-        }
-        self.allow_connections(name, true).await?;
-        let inside = Server::connect(&self.server.dsn().to_database(name)).await?;
-        for subscription in subscriptions {
-            let [disable, leave_slot, drop] = detach(&subscription);
-            // One that has no slot already needs no detaching; the last statement tells whatever is wrong.
-            for statement in [disable, leave_slot] {
-                let _ = inside.execute(&statement).await;
-            }
-            inside.execute(&drop).await?;
-        }
-        Ok(())
-    }
-
     /// Transactions that were prepared for two-phase commit in a database: nothing ends them but whoever prepared them.
     pub async fn prepared_transactions(&self, name: &str) -> Result<Vec<String>, ServerError> {
         let query = format!(
@@ -407,13 +388,14 @@ impl Admin {
     }
 
     /// Which of these workers of the server are not in a database now. They are waited for: they come back within seconds, or not at
-    /// all (pg_cron before 1.5 ends for good when it is ended).
+    /// all (pg_cron before 1.5 ends for good when it is ended). Those of subscriptions are there when their subscription is enabled.
     pub async fn missing_workers(&self, name: &str, workers: &[String]) -> Vec<String> {
         let began = Instant::now();
         loop {
             let there = self.sessions(name).await.unwrap_or_default().workers;
             let missing: Vec<String> = workers
                 .iter()
+                .filter(|worker| !worker.starts_with(OF_SUBSCRIPTIONS))
                 .filter(|worker| !there.contains(worker))
                 .cloned()
                 .collect();
@@ -423,16 +405,6 @@ impl Admin {
             tokio::time::sleep(RETRY_EVERY).await;
         }
     }
-}
-
-/// Takes a subscription out of its database, and leaves the publisher's slot alone.
-fn detach(subscription: &str) -> [String; 3] {
-    let subscription = ident(subscription);
-    [
-        format!("ALTER SUBSCRIPTION {subscription} DISABLE"),
-        format!("ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)"),
-        format!("DROP SUBSCRIPTION {subscription}"),
-    ]
 }
 
 /// Who is connected to a database.

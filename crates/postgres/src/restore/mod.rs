@@ -14,6 +14,7 @@ pub mod place;
 pub mod roles;
 pub(crate) mod statements;
 mod strangers;
+pub mod subscriptions;
 
 pub use archive::{custom_inventory, custom_list};
 pub use error::RestoreError;

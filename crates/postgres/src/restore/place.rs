@@ -9,6 +9,7 @@ use super::admin::{Admin, MARK, MARK_ASIDE, MARK_NAME, Present};
 use super::error::RestoreError;
 use super::names::{cut, fresh_name};
 use super::roles::failed;
+use super::subscriptions::MARK_SUBSCRIPTIONS;
 use crate::server::{ServerError, ident, literal};
 
 /// More restores of one set than this were not made.
@@ -121,7 +122,7 @@ impl Place {
     }
 
     /// Gives the new database its name; the present one, if there is one, is moved aside in the same transaction, and its new name is
-    /// given back. Sessions are ended.
+    /// given back. Its subscriptions are disabled, and sessions are ended.
     pub async fn take(&self, admin: &Admin) -> Result<Option<String>, RestoreError> {
         if admin.look(&self.name).await?.is_none() {
             admin.exchange(&self.name, None, &self.fresh).await?;
@@ -142,6 +143,7 @@ impl Place {
                 literal(&aside)
             ))
             .await?;
+        admin.disable_subscriptions(&self.name, &self.fresh).await?;
         admin
             .exchange(&self.name, Some(&aside), &self.fresh)
             .await?;
@@ -180,7 +182,8 @@ impl Place {
         server
             .execute(&format!(
                 "BEGIN; ALTER DATABASE {name} CONNECTION LIMIT -1; ALTER DATABASE {name} RESET {MARK};
-                 ALTER DATABASE {name} RESET {MARK_ASIDE}; ALTER DATABASE {name} RESET {MARK_NAME}"
+                 ALTER DATABASE {name} RESET {MARK_ASIDE}; ALTER DATABASE {name} RESET {MARK_NAME};
+                 ALTER DATABASE {name} RESET {MARK_SUBSCRIPTIONS}"
             ))
             .await?;
         for statement in statements {
