@@ -31,9 +31,12 @@ fn lines(checks: &Value, subject: &str) -> Vec<String> {
         .collect()
 }
 
+/// Warnings but for that of who may restore, which `restorable.rs` looks at.
 fn warnings(stack: &Stack, settings: &[(&str, &str)], subject: &str) -> Vec<String> {
     let mut said = said(stack, settings, subject);
-    said.retain(|line| line.starts_with("warning: "));
+    said.retain(|line| {
+        line.starts_with("warning: ") && !line.contains("nobody could restore them")
+    });
     said
 }
 

@@ -18,6 +18,8 @@ pub struct Config {
     pub databases: Vec<DatabaseSource>,
     /// What becomes of the other databases of Supabase's server (`BACKUP_DATABASES`).
     pub others: OtherDatabases,
+    /// Superusers to restore as, by label (`BACKUP_RESTORE_URLS`).
+    pub restore_urls: Vec<(String, Dsn)>,
     /// File trees in the order they are packed, after the databases.
     pub trees: Vec<TreeSource>,
     /// Format of database dumps.

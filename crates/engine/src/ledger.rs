@@ -12,8 +12,9 @@ use crate::caught::caught;
 use crate::clock;
 use crate::config::Config;
 use crate::event::{Event, Observer};
+use crate::finding::Outcome as CheckOutcome;
 use crate::plan::Step;
-use crate::preflight::{Outcome as CheckOutcome, Preflight, preflight};
+use crate::preflight::{Preflight, preflight};
 use crate::reconcile::Reconciler;
 use crate::steps::{Context, Failure, Product, perform};
 

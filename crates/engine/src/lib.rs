@@ -10,6 +10,7 @@ pub mod config;
 mod content;
 pub mod drill;
 pub mod event;
+pub mod finding;
 pub mod identity;
 mod ledger;
 pub mod plan;

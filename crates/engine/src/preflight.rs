@@ -4,6 +4,7 @@
 
 mod databases;
 mod others;
+mod restorers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,13 +18,13 @@ use postgres::server::Facts;
 use postgres::tools::Tools;
 use postgres::words::counted;
 use rustix::fs::Access;
-use serde::Serialize;
 use stream::tar::{PackError, Tree, measure};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use others::has_vanished;
 
 use crate::config::{Config, DatabaseSource, TreeRole, TreeSource};
+use crate::finding::{Blocks, Check, Fault, Outcome};
 use crate::restore::names::{CutOff, cut_off, is_kept_aside};
 use crate::run::RunError;
 use crate::space::{self, SourceSize};
@@ -61,44 +62,6 @@ pub struct DatabaseFacts {
     pub outlook: Outlook,
     /// Which databases its server has.
     pub neighbours: Databases,
-}
-
-/// One finding.
-#[derive(Debug, Clone, Serialize)]
-pub struct Check {
-    /// What was looked at: `tools`, `backup directory`, `free space` or a source's label.
-    pub subject: String,
-    /// How it is.
-    pub outcome: Outcome,
-    /// In words, with the fix where there is something to mend.
-    pub text: String,
-    /// What a failure stops.
-    #[serde(skip)]
-    pub blocks: Blocks,
-    /// Whether a failure may pass by itself.
-    #[serde(skip)]
-    pub passing: bool,
-}
-
-/// How a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// As it should be.
-    Passed,
-    /// Worth knowing; stops nothing.
-    Warning,
-    /// Must be mended.
-    Failed,
-}
-
-/// What a failed check stops.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Blocks {
-    /// The whole run, before anything is created.
-    Run,
-    /// The step of this name.
-    Step(String),
 }
 
 impl Preflight {
@@ -143,14 +106,25 @@ impl Preflight {
             .filter(move |check| check.outcome == Outcome::Failed && check.blocks == *blocks)
     }
 
-    fn say(&mut self, subject: &str, outcome: Outcome, blocks: &Blocks, text: impl Into<String>) {
-        self.checks.push(Check {
-            subject: subject.to_owned(),
-            outcome,
-            text: text.into(),
-            blocks: blocks.clone(),
-            passing: false,
-        });
+    fn pass(&mut self, subject: &str, text: impl Into<String>) {
+        self.checks.push(Check::passed(subject, text));
+    }
+
+    fn warn(&mut self, subject: &str, text: impl Into<String>, fault: Fault) {
+        self.checks.push(Check::warning(subject, text, fault));
+    }
+
+    /// A failure; without a fault its sentence has all there is to say.
+    fn fail(
+        &mut self,
+        subject: &str,
+        blocks: &Blocks,
+        text: impl Into<String>,
+        fault: impl Into<Option<Fault>>,
+    ) {
+        let (outcome, blocks, fault) = (Outcome::Failed, blocks.clone(), fault.into());
+        self.checks
+            .push(Check::new(subject, outcome, blocks, text, fault));
     }
 }
 
@@ -178,14 +152,18 @@ pub async fn preflight(config: &Config, cancel: &CancellationToken) -> Preflight
 
 fn check_backup_dir(config: &Config, found: &mut Preflight) -> bool {
     let dir = &config.backup_dir;
-    let fault = backup_dir_fault(dir);
-    let usable = fault.is_none();
-    let (outcome, text) = match fault {
-        Some(text) => (Outcome::Failed, text),
-        None => (Outcome::Passed, format!("{} is writable", dir.display())),
+    let subject = "backup directory";
+    let Some(text) = backup_dir_fault(dir) else {
+        found.pass(subject, format!("{} is writable", dir.display()));
+        return true;
     };
-    found.say("backup directory", outcome, &Blocks::Run, text);
-    usable
+    let fault = match (dir.exists(), dir.is_dir()) {
+        (false, _) => Some(Fault::NoDirectory(dir.clone())),
+        (true, true) => Some(Fault::DirectoryNotWritable(dir.clone())),
+        (true, false) => None,
+    };
+    found.fail(subject, &Blocks::Run, text, fault);
+    false
 }
 
 /// Why a backup directory cannot be used, with the fix.
@@ -221,10 +199,10 @@ async fn check_tools(config: &Config, cancel: &CancellationToken, found: &mut Pr
                 tools.version.text,
                 tools.bindir.display()
             );
-            found.say("tools", Outcome::Passed, &Blocks::Run, text);
+            found.pass("tools", text);
             found.tools = Some(tools);
         }
-        Err(error) => found.say("tools", Outcome::Failed, &Blocks::Run, error.to_string()),
+        Err(error) => found.fail("tools", &Blocks::Run, error.to_string(), Fault::NoTools),
     }
 }
 
@@ -239,19 +217,22 @@ async fn check_tree(
     let setting = source.setting();
     let root = source.root.clone();
     if let Some(text) = holds_backup_dir(&root, &config.backup_dir) {
-        found.say(label, Outcome::Failed, &blocks, format!("{setting} {text}"));
+        found.fail(label, &blocks, format!("{setting} {text}"), None);
         return;
     }
     if source.role == TreeRole::Storage
         && let Some(text) = foreign_store(&root)
     {
-        found.say(label, Outcome::Failed, &blocks, format!("{setting} {text}"));
+        found.fail(label, &blocks, format!("{setting} {text}"), None);
         return;
     }
     if source.role == TreeRole::Storage
         && let Some((outcome, text)) = left_by_a_restore(&root)
     {
-        found.say(label, outcome, &blocks, format!("{setting} {text}"));
+        let fault = Some(Fault::TreeHalfRestored);
+        let text = format!("{setting} {text}");
+        let check = Check::new(label, outcome, blocks.clone(), text, fault);
+        found.checks.push(check);
         if outcome == Outcome::Failed {
             return;
         }
@@ -267,14 +248,21 @@ async fn check_tree(
                 counted(tree.files, "file"),
                 space::human(tree.bytes)
             );
-            found.say(label, Outcome::Passed, &blocks, text);
+            found.pass(label, text);
             found.trees.insert(label.to_owned(), tree);
         }
         Ok(Err(error)) => {
             let text = tree_fault(setting, source, &error);
-            found.say(label, Outcome::Failed, &blocks, text);
+            let fault = match error {
+                PackError::RootMissing { .. } | PackError::RootEmpty { .. } => {
+                    Some(Fault::NoTree(source.root.clone()))
+                }
+                PackError::Unreadable { .. } => Some(Fault::TreeUnreadable(source.root.clone())),
+                _ => None,
+            };
+            found.fail(label, &blocks, text, fault);
         }
-        Err(panic) => found.say(label, Outcome::Failed, &blocks, panic.to_string()),
+        Err(panic) => found.fail(label, &blocks, panic.to_string(), None),
     }
 }
 
@@ -364,9 +352,8 @@ fn check_space(config: &Config, found: &mut Preflight) {
     let needed = space::estimate(&sizes, last_manifest(config).as_ref());
     let subject = "free space";
     match space::free(&config.backup_dir) {
-        Ok(free) if free < needed => found.say(
+        Ok(free) if free < needed => found.fail(
             subject,
-            Outcome::Failed,
             &Blocks::Run,
             format!(
                 "{} has {} free and this set needs about {}: free some space, enlarge the volume, or keep fewer sets",
@@ -374,18 +361,17 @@ fn check_space(config: &Config, found: &mut Preflight) {
                 space::human(free),
                 space::human(needed)
             ),
+            Fault::NoRoom(config.backup_dir.clone()),
         ),
-        Ok(free) => found.say(
+        Ok(free) => found.pass(
             subject,
-            Outcome::Passed,
-            &Blocks::Run,
             format!(
                 "{} free, about {} needed",
                 space::human(free),
                 space::human(needed)
             ),
         ),
-        Err(error) => found.say(subject, Outcome::Failed, &Blocks::Run, error.to_string()),
+        Err(error) => found.fail(subject, &Blocks::Run, error.to_string(), None),
     }
 }
 

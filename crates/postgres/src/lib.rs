@@ -14,6 +14,7 @@ pub mod locks;
 pub mod objects;
 pub mod outlook;
 pub mod properties;
+pub mod remark;
 pub mod restore;
 pub mod roles;
 pub mod scratch;

@@ -2,6 +2,7 @@
 //!
 //! Every statement here is a cheap one on catalogs. What an extension brings is left out: it is the extension's to bring again.
 
+use crate::remark::{About, Remark};
 use crate::server::{Server, ServerError};
 use crate::words::listed;
 
@@ -19,6 +20,8 @@ pub struct Outlook {
     pub transactions: u64,
     /// Transactions that are prepared in this database.
     pub prepared: Vec<String>,
+    /// The names of these, as SQL literals.
+    pub prepared_names: Vec<String>,
     /// Indexes that pg_dump leaves out.
     pub invalid_indexes: Vec<String>,
     /// Populated materialized views on foreign tables.
@@ -47,6 +50,7 @@ impl Outlook {
                 .await?,
             transactions: server.number(TRANSACTIONS).await?,
             prepared: server.names(PREPARED).await?,
+            prepared_names: server.names(PREPARED_NAMES).await?,
             invalid_indexes: server.names(INVALID_INDEXES).await?,
             foreign_refreshes: server.names(FOREIGN_REFRESHES).await?,
             lost_names: server.names(&load).await?,
@@ -58,7 +62,7 @@ impl Outlook {
     }
 
     /// What stands in the way of a dump or a restore, a sentence each.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Remark> {
         let mut found = Vec::new();
         let room = self.locks_per_transaction * self.transactions;
         if self.locks_needed > room && self.transactions > 0 {
@@ -66,48 +70,60 @@ impl Outlook {
                 .locks_needed
                 .div_ceil(self.transactions)
                 .next_power_of_two();
-            found.push(format!(
+            found.push(Remark::new(About::Locks { wanted }, format!(
                 "a dump locks {} tables and sequences at once, and the server's lock table is made for {room} locks (max_locks_per_transaction {} × {} \
                  connections and prepared transactions): dump and restore may end in \"out of shared memory\"; set \
                  max_locks_per_transaction = {wanted} and restart the server",
                 self.locks_needed,
                 self.locks_per_transaction,
                 self.transactions,
-            ));
+            )));
         }
-        let mut say = |names: &[String], sentence: &dyn Fn(String) -> String| {
+        let mut say = |about: About, names: &[String], sentence: &dyn Fn(String) -> String| {
             if !names.is_empty() {
-                found.push(sentence(listed(names, NAMED)));
+                found.push(Remark::new(about, sentence(listed(names, NAMED))));
             }
         };
-        say(&self.prepared, &|names| {
-            format!(
-                "prepared transactions would be in the way of a restore, which can neither rename nor drop the database: {names}; end each \
+        say(
+            About::Prepared {
+                names: self.prepared_names.clone(),
+            },
+            &self.prepared,
+            &|names| {
+                format!(
+                    "prepared transactions would be in the way of a restore, which can neither rename nor drop the database: {names}; end each \
                  by COMMIT PREPARED or ROLLBACK PREPARED"
-            )
-        });
-        say(&self.invalid_indexes, &|names| {
-            format!(
-                "pg_dump leaves out indexes that are not valid, so no restore brings them back: {names}; REINDEX or drop them"
-            )
-        });
-        say(&self.foreign_refreshes, &|names| {
+                )
+            },
+        );
+        say(
+            About::InvalidIndexes {
+                names: self.invalid_indexes.clone(),
+            },
+            &self.invalid_indexes,
+            &|names| {
+                format!(
+                    "pg_dump leaves out indexes that are not valid, so no restore brings them back: {names}; REINDEX or drop them"
+                )
+            },
+        );
+        say(About::ForeignRefreshes, &self.foreign_refreshes, &|names| {
             format!(
                 "materialized views are filled from foreign tables, and a load that does not reach their servers fails: {names}"
             )
         });
-        say(&self.lost_names, &|names| {
+        say(About::LostNames, &self.lost_names, &|names| {
             format!(
                 "functions that a load calls name tables without their schema, and do not find them, because a load's search_path is empty: \
                  {names}; write the schema, or ALTER FUNCTION … SET search_path"
             )
         });
-        say(&self.unsteady_checks, &|names| {
+        say(About::UnsteadyChecks, &self.unsteady_checks, &|names| {
             format!(
                 "CHECK constraints call functions that may judge a row otherwise when it is loaded than when it was written: {names}"
             )
         });
-        say(&self.tablespaces, &|names| {
+        say(About::Tablespaces, &self.tablespaces, &|names| {
             format!(
                 "tables or indexes lie in tablespaces, which a server to restore to must have by the same name: {names}"
             )
@@ -168,6 +184,10 @@ const PREPARED: &str = "
 SELECT pg_catalog.format('%L (role %I, since %s UTC)', gid, owner,
   pg_catalog.to_char(prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'))
 FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() ORDER BY prepared, gid";
+
+const PREPARED_NAMES: &str = "
+SELECT pg_catalog.quote_literal(gid) FROM pg_catalog.pg_prepared_xacts
+WHERE database = pg_catalog.current_database() ORDER BY prepared, gid";
 
 /// As pg_dump's own condition (getIndexes), turned round.
 const INVALID_INDEXES: &str = "

@@ -1,7 +1,8 @@
 //! `backupd check`: preflight alone.
 
 use engine::clock;
-use engine::preflight::{Outcome, preflight};
+use engine::finding::Outcome;
+use engine::preflight::preflight;
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::Output;

@@ -16,6 +16,7 @@ use catalog::retention::Policy;
 use chrono::{DateTime, Utc};
 use engine::Config;
 use engine::config::{DatabaseSource, ToolSearch};
+use engine::restore::database::ways_in;
 
 pub use logging::{LogFormat, Logging};
 use names::Setting;
@@ -157,7 +158,7 @@ impl Environment {
         let (reconcile, storage_prefix) = sources::reconcile(&self.vars, problems);
         let step_timeout = parse::step_timeout(&self.vars, problems);
         let lock_timeout = parse::lock_timeout(&self.vars, problems);
-        sources::restore_urls(&self.vars, problems);
+        let restore_urls = sources::restore_urls(&self.vars, problems);
         let anomaly = parse::anomaly(&self.vars, problems);
         // Judged here too, so that one message names all problems.
         logging::read(&self.vars, problems);
@@ -167,6 +168,7 @@ impl Environment {
                 backup_dir,
                 databases,
                 others,
+                restore_urls,
                 trees,
                 format,
                 encoding,
@@ -235,19 +237,7 @@ impl Environment {
             .iter()
             .map(|label| {
                 let source = found(label)?.clone();
-                let mut dsns: Vec<_> = urls
-                    .iter()
-                    .filter(|(of, _)| of == label)
-                    .map(|(_, dsn)| dsn.clone())
-                    .collect();
-                dsns.push(source.dsn.clone());
-                // Supabase's superuser is one for Keycloak's database too, where both are of one server.
-                let neighbours = databases.iter().map(|other| &other.dsn);
-                dsns.extend(
-                    neighbours
-                        .filter(|dsn| dsn.is_same_server(&source.dsn))
-                        .cloned(),
-                );
+                let dsns = ways_in(&source, &urls, &databases);
                 Some(RestoreTarget { source, dsns })
             })
             .collect();

@@ -5,8 +5,9 @@ use postgres::outlook::{Outlook, owned_by_others};
 use postgres::server::{Server, ServerError};
 use postgres::words::{counted, listed};
 
-use super::{Blocks, Check, DatabaseFacts, Outcome, Preflight, others};
+use super::{DatabaseFacts, Preflight, others, restorers};
 use crate::config::{Config, DatabaseRole, DatabaseSource};
+use crate::finding::{Blocks, Check, Fault, NoAnswer, Outcome, Place};
 use crate::space;
 
 /// Relations that are named in one sentence.
@@ -15,17 +16,17 @@ const NAMED: usize = 20;
 /// Checks the databases that settings name, then those of Supabase's server that are dumped besides.
 pub(super) async fn check(config: &Config, found: &mut Preflight) {
     for source in &config.databases {
-        check_one(source, found).await;
+        check_one(config, source, found).await;
     }
     found.others = others::sources(config, found);
     for source in found.others.clone() {
-        check_one(&source, found).await;
+        check_one(config, &source, found).await;
     }
     others::check_gone(config, found);
     others::check_left_out(config, found).await;
 }
 
-async fn check_one(source: &DatabaseSource, found: &mut Preflight) {
+async fn check_one(config: &Config, source: &DatabaseSource, found: &mut Preflight) {
     let label = source.label.as_str();
     let blocks = match source.role {
         DatabaseRole::Supabase => Blocks::Run,
@@ -36,24 +37,37 @@ async fn check_one(source: &DatabaseSource, found: &mut Preflight) {
     let told = match ask(source).await {
         Ok(told) => told,
         Err(error) => {
+            let fault = Fault::Server(Place::of(label, &source.dsn), NoAnswer::from(&error));
             found.checks.push(Check {
-                subject: label.to_owned(),
-                outcome: Outcome::Failed,
-                text: error.to_string(),
-                blocks,
                 passing: error.is_transient(),
+                ..Check::new(
+                    label,
+                    Outcome::Failed,
+                    blocks,
+                    error.to_string(),
+                    Some(fault),
+                )
             });
             return;
         }
     };
-    if let Some(tools) = &found.tools {
-        for obstacle in told.facts.obstacles(tools.version.major) {
-            found.say(label, Outcome::Failed, &blocks, obstacle);
+    let place = Place::of(label, &source.dsn);
+    let major = found.tools.as_ref().map(|tools| tools.version.major);
+    if let Some(major) = major {
+        for obstacle in told.facts.obstacles(major) {
+            let fault = Fault::Database(place.clone(), obstacle.about);
+            found.fail(label, &blocks, obstacle.text, fault);
         }
     }
-    let ahead = [told.facts.warnings(), told.outlook.warnings()].concat();
-    for warning in ahead.into_iter().chain(owners(source, &told.of_others)) {
-        found.say(label, Outcome::Warning, &blocks, warning);
+    for warning in [told.facts.warnings(), told.outlook.warnings()].concat() {
+        let fault = Fault::Database(place.clone(), warning.about);
+        found.warn(label, warning.text, fault);
+    }
+    if let Some(text) = owners(source, &told.of_others) {
+        found.warn(label, text, Fault::Owners);
+    }
+    if !told.facts.superuser {
+        restorers::check(config, source, found).await;
     }
     let facts = &told.facts;
     let schema = told
@@ -70,16 +84,15 @@ async fn check_one(source: &DatabaseSource, found: &mut Preflight) {
         counted(facts.tables, "table"),
         space::human(facts.database_bytes),
     );
-    found.say(label, Outcome::Passed, &blocks, text);
+    found.pass(label, text);
     for note in told.outlook.notes() {
-        found.say(label, Outcome::Passed, &blocks, note);
+        found.pass(label, note);
     }
     if source.role == DatabaseRole::Keycloak && told.keycloak_schema.is_none() {
-        found.say(
+        found.warn(
             label,
-            Outcome::Warning,
-            &blocks,
             "no Keycloak schema version found (table migration_model): is this Keycloak's database?",
+            Fault::NotKeycloak,
         );
     }
     found.databases.insert(label.to_owned(), told);

@@ -8,10 +8,11 @@ use postgres::server::{Server, ServerError};
 use postgres::words::listed;
 use stream::digest::sha256_hex;
 
-use super::{Blocks, Outcome, Preflight, last_manifest};
+use super::{Preflight, last_manifest};
 use crate::config::{
     Config, DatabaseRole, DatabaseSource, LABEL_MAX, OtherDatabases, RESERVED_LABELS, is_label,
 };
+use crate::finding::Fault;
 
 /// Databases that are named in one sentence.
 const NAMED: usize = 20;
@@ -87,7 +88,7 @@ pub(super) async fn check_left_out(config: &Config, found: &mut Preflight) {
             "databases of this server are"
         };
         let text = format!("{what} in no set: {}; {fix}", listed(&names, NAMED));
-        found.say(&source.label, Outcome::Warning, &Blocks::Run, text);
+        found.warn(&source.label, text, Fault::InNoSet { of_supabase });
     }
 }
 
@@ -124,7 +125,7 @@ pub(super) fn check_gone(config: &Config, found: &mut Preflight) {
         last.set,
         listed(&gone, NAMED)
     );
-    found.say(&label, Outcome::Warning, &Blocks::Run, text);
+    found.warn(&label, text, Fault::Gone);
 }
 
 /// Whether a database that was found is there no more. Any other fault is no answer.

@@ -2,6 +2,7 @@
 //! is put back by looking at what lies on the server.
 
 mod job;
+mod obstacles;
 mod plan;
 mod table;
 
@@ -28,6 +29,8 @@ use stream::read::{ArtifactReader, hash_file};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use job::{Job, PG_CRON, Progress, RolesWanted};
+pub(crate) use obstacles::fault_of;
+pub use obstacles::{obstacles, ways_in};
 pub use plan::{DatabasePlan, plan};
 
 use crate::config::DatabaseRole;
@@ -56,8 +59,8 @@ pub struct DatabaseRequest<'a> {
     pub role: DatabaseRole,
     /// Its server, and as whom; the first that is a superuser is taken.
     pub dsns: Vec<Dsn>,
-    /// The role that the stack's service reaches it by.
-    pub service_user: &'a str,
+    /// As the stack's service reaches it.
+    pub own: &'a Dsn,
     /// The database's name after the restore.
     pub name: &'a str,
     /// Whether it is made beside what is there, whose name must be free.
@@ -322,7 +325,7 @@ pub(crate) fn read_script(
 }
 
 /// The first way in that is a superuser's; else why the first is not.
-async fn connect(dsns: &[Dsn], name: &str) -> Result<Admin, RestoreError> {
+pub(crate) async fn connect(dsns: &[Dsn], name: &str) -> Result<Admin, RestoreError> {
     let mut first = None;
     for dsn in dsns {
         match Admin::connect(dsn, name).await {
@@ -509,11 +512,11 @@ async fn about_keycloak(
         }
         None => "no Keycloak schema version was found (table migration_model)".to_owned(),
     }];
-    let others = tables_of_others(&server, request.service_user).await?;
+    let others = tables_of_others(&server, &request.own.user).await?;
     if !others.is_empty() {
         notes.push(format!(
             "tables do not belong to {} (KC_DB_USERNAME), as in the source: {}",
-            request.service_user,
+            &request.own.user,
             others.join(", ")
         ));
     }

@@ -46,6 +46,9 @@ pub enum RestoreError {
     /// The target cannot be what it should.
     #[error("{} {fault}", path.display())]
     Target { path: PathBuf, fault: String },
+    /// The target's file system does not take the tree.
+    #[error("{} {fault}", path.display())]
+    Room { path: PathBuf, fault: RoomFault },
     /// The archive is not what its manifest says, or is an enemy's.
     #[error("{file} is not what its manifest says: {reason}; nothing was restored")]
     Different { file: String, reason: String },
@@ -55,6 +58,29 @@ pub enum RestoreError {
     /// Ended by a signal.
     #[error("interrupted; nothing was restored")]
     Interrupted,
+}
+
+/// Why a file system does not take a tree.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the fields are named in the messages")]
+pub enum RoomFault {
+    /// Content types would be lost.
+    #[error(
+        "would lie on a file system without extended attributes, and content types would be lost: restore elsewhere, or say \
+         --without-xattrs"
+    )]
+    NoAttributes,
+    /// A mount that is read-only.
+    #[error(
+        "is mounted read-only: mount it writable for the restore (docs/restore.md has the command)"
+    )]
+    ReadOnly,
+    /// Its mode, most often.
+    #[error("cannot be written to: {0}")]
+    NotWritable(io::Error),
+    /// It is too small.
+    #[error("would need {}, and {} are free", space::human(*needed), space::human(*free))]
+    TooLittle { needed: u64, free: u64 },
 }
 
 impl RestoreError {
@@ -237,8 +263,8 @@ pub(super) fn check_room(
     artifact: &Artifact,
     directory: &Path,
 ) -> Result<(), RestoreError> {
-    let fault = |fault: String| {
-        Err(RestoreError::Target {
+    let fault = |fault: RoomFault| {
+        Err(RestoreError::Room {
             path: request.to.to_owned(),
             fault,
         })
@@ -246,30 +272,17 @@ pub(super) fn check_room(
     match takes_attributes(directory) {
         Ok(true) => {}
         Ok(false) if request.without_xattrs => {}
-        Ok(false) => {
-            return fault(
-                "would lie on a file system without extended attributes, and content types would be lost: restore elsewhere, or say \
-                 --without-xattrs"
-                    .to_owned(),
-            );
-        }
+        Ok(false) => return fault(RoomFault::NoAttributes),
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            return fault(
-                "is mounted read-only: mount it writable for the restore (docs/restore.md has the command)"
-                    .to_owned(),
-            );
+            return fault(RoomFault::ReadOnly);
         }
-        Err(error) => return fault(format!("cannot be written to: {error}")),
+        Err(error) => return fault(RoomFault::NotWritable(error)),
     }
     let needed = artifact.tree.as_ref().map_or(0, |tree| tree.bytes);
     match space::free(directory) {
-        Ok(free) if free < needed => fault(format!(
-            "would need {}, and {} are free",
-            space::human(needed),
-            space::human(free)
-        )),
+        Ok(free) if free < needed => fault(RoomFault::TooLittle { needed, free }),
         Ok(_) => Ok(()),
-        Err(error) => fault(format!("cannot be written to: {error}")),
+        Err(error) => fault(RoomFault::NotWritable(error)),
     }
 }
 

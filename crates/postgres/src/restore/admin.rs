@@ -88,10 +88,7 @@ impl Admin {
         Err(RestoreError::NotAllowed {
             user: self.server.dsn().user.clone(),
             name: name.to_owned(),
-            able: match able.as_slice() {
-                [] => "connect as one (BACKUP_RESTORE_URLS)".to_owned(),
-                names => format!("connect as {} (BACKUP_RESTORE_URLS)", names.join(" or ")),
-            },
+            able,
         })
     }
 

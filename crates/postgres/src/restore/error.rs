@@ -26,7 +26,12 @@ pub enum RestoreError {
     Prepared {
         name: String,
         transactions: Vec<String>,
+        /// The same, as SQL writes them.
+        literals: Vec<String>,
     },
+    /// Nothing can be written to it.
+    #[error("{server} is a standby, to which nothing can be restored: name the primary")]
+    Standby { server: String },
     /// A statement of the roles file.
     #[error("{source}; the statement is: {statement}")]
     Statement {
@@ -43,11 +48,15 @@ pub enum RestoreError {
         source: std::io::Error,
     },
     /// The role may not.
-    #[error("role {user} may not restore {name}, which takes a superuser: {able}")]
+    #[error(
+        "role {user} may not restore {name}, which takes a superuser: connect as {} (BACKUP_RESTORE_URLS)",
+        one_of(able)
+    )]
     NotAllowed {
         user: String,
         name: String,
-        able: String,
+        /// Superusers that may log in.
+        able: Vec<String>,
     },
     /// Somebody is connected.
     #[error("{name} is in use by {}: stop them, or say --force to end their sessions", sessions.join(", "))]
@@ -63,6 +72,13 @@ pub enum RestoreError {
     /// Ended by a signal.
     #[error("interrupted")]
     Interrupted,
+}
+
+fn one_of(able: &[String]) -> String {
+    match able {
+        [] => "one".to_owned(),
+        names => names.join(" or "),
+    }
 }
 
 /// The tool's words from its first error on.

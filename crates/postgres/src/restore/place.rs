@@ -36,28 +36,10 @@ impl Place {
         creation: impl Fn(&str) -> Option<String>,
         beside: bool,
     ) -> Result<(Self, Option<String>), RestoreError> {
+        if let Some(refusal) = refusals(admin, name, beside).await?.into_iter().next() {
+            return Err(refusal);
+        }
         let present = admin.look(name).await?;
-        match &present {
-            Some(_) if beside => {
-                return Err(RestoreError::Exists {
-                    name: name.to_owned(),
-                    drop: admin.drop_by_hand(name).await?,
-                });
-            }
-            Some(present) if !present.open => {
-                return Err(RestoreError::Closed {
-                    name: name.to_owned(),
-                });
-            }
-            _ => {}
-        }
-        let prepared = admin.prepared_transactions(name).await?;
-        if !prepared.is_empty() {
-            return Err(RestoreError::Prepared {
-                name: name.to_owned(),
-                transactions: prepared,
-            });
-        }
         let place = Self {
             name: name.to_owned(),
             fresh: fresh_name(name, set),
@@ -198,6 +180,40 @@ impl Place {
         server.execute("COMMIT").await?;
         Ok(())
     }
+}
+
+/// Everything for which no database of this name can be restored on this server, clients apart.
+pub async fn refusals(
+    admin: &Admin,
+    name: &str,
+    beside: bool,
+) -> Result<Vec<RestoreError>, RestoreError> {
+    let mut found = Vec::new();
+    let standby = "SELECT pg_catalog.pg_is_in_recovery()::pg_catalog.int4";
+    if admin.server.number(standby).await? == 1 {
+        found.push(RestoreError::Standby {
+            server: admin.server.dsn().to_string(),
+        });
+    }
+    match admin.look(name).await? {
+        Some(_) if beside => found.push(RestoreError::Exists {
+            name: name.to_owned(),
+            drop: admin.drop_by_hand(name).await?,
+        }),
+        Some(present) if !present.open => found.push(RestoreError::Closed {
+            name: name.to_owned(),
+        }),
+        _ => {}
+    }
+    let transactions = admin.prepared_transactions(name).await?;
+    if !transactions.is_empty() {
+        found.push(RestoreError::Prepared {
+            name: name.to_owned(),
+            literals: transactions.iter().map(|name| literal(name)).collect(),
+            transactions,
+        });
+    }
+    Ok(found)
 }
 
 /// Who is in the way of a new database of this name: clients of the present one.

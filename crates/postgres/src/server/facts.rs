@@ -5,6 +5,7 @@ use serde::Serialize;
 use tokio_postgres::SimpleQueryRow;
 
 use super::{Server, ServerError, bytes_of_hex};
+use crate::remark::{About, Remark};
 use crate::words::counted;
 
 /// Relations that are named; the rest is counted.
@@ -291,23 +292,23 @@ impl Facts {
     }
 
     /// What makes a complete dump impossible, a sentence each.
-    pub fn obstacles(&self, tools_major: u32) -> Vec<String> {
+    pub fn obstacles(&self, tools_major: u32) -> Vec<Remark> {
         let mut found = Vec::new();
         let user = &self.user;
         let able = self.who_can();
         if !self.restoring.is_empty() {
-            found.push(format!(
+            found.push(Remark::new(About::HalfRestored, format!(
                 "the database is half restored from {}: wait for the restore to end, or put the one before it back by `backupd restore \
                  --undo`",
                 self.restoring
-            ));
+            )));
         }
         if self.major > tools_major {
-            found.push(format!(
+            found.push(Remark::new(About::Newer { major: self.major }, format!(
                 "the server is PostgreSQL {}, newer than the client programs ({tools_major}), which refuse it: install \
                  postgresql-client-{} or newer",
                 self.server_version, self.major
-            ));
+            )));
         }
         if self.unreadable_total > 0 {
             let named = self.unreadable.join(", ");
@@ -319,61 +320,61 @@ impl Facts {
             } else {
                 String::new()
             };
-            found.push(format!("role {user} may not read {named}{rest}: {able}"));
+            found.push(self.unseen(format!("role {user} may not read {named}{rest}: {able}")));
         }
         if self.rls_tables > 0 {
-            found.push(format!(
+            found.push(self.unseen(format!(
                 "row security binds role {user} on {}, and pg_dump refuses to dump a part of their rows: {able}",
                 counted(self.rls_tables, "table")
-            ));
+            )));
         }
         if self.unreadable_large_objects > 0 {
-            found.push(format!(
+            found.push(self.unseen(format!(
                 "role {user} may not read {} of {}: {able}",
                 self.unreadable_large_objects,
                 counted(self.large_objects, "large object")
-            ));
+            )));
         }
         if self.hidden_user_mappings > 0 {
-            found.push(format!(
+            found.push(self.unseen(format!(
                 "role {user} cannot see the options of {} of foreign servers, and a dump would lose them silently: {able}",
                 counted(self.hidden_user_mappings, "user mapping")
-            ));
+            )));
         }
         if self.hidden_subscriptions > 0 {
-            found.push(format!(
+            found.push(self.unseen(format!(
                 "role {user} is no superuser, and a dump would lose {} silently: {able}",
                 counted(self.hidden_subscriptions, "subscription")
-            ));
+            )));
         }
         found
     }
 
     /// What is worth knowing and stops nothing, a sentence each.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<Remark> {
         let mut found = Vec::new();
         if self.transaction_pooler {
-            found.push(
-                "the connection seems to go through a transaction pooler, through which pg_dump is unsafe: set SESSION_DATABASE_URL to \
-                 the server itself, or to a session-mode port"
-                    .to_owned(),
-            );
+            found.push(Remark::new(About::Pooler, "the connection seems to go through a transaction pooler, through which pg_dump is unsafe: set SESSION_DATABASE_URL to \
+                 the server itself, or to a session-mode port"));
         }
         if self.in_recovery {
-            found.push(
-                "the server is a standby: long dumps may be cancelled by replay (max_standby_streaming_delay), and the newest \
-                 transactions may be missing"
-                    .to_owned(),
-            );
+            found.push(Remark::new(About::Standby, "the server is a standby: long dumps may be cancelled by replay (max_standby_streaming_delay), and the newest \
+                 transactions may be missing"));
         }
         if !self.not_utf8.is_empty() {
-            found.push(format!(
+            found.push(Remark::new(About::NotUtf8, format!(
                 "the database is in SQL_ASCII, and what it calls {} is not UTF-8: a restore would end there, and only psql could load \
                  the dump; rename or rewrite it in UTF-8, or move to a database with an encoding",
                 self.not_utf8.join(", ")
-            ));
+            )));
         }
         found
+    }
+
+    /// A role that may not read everything.
+    fn unseen(&self, text: String) -> Remark {
+        let able = self.superusers.clone();
+        Remark::new(About::MayNotRead { able }, text)
     }
 
     fn who_can(&self) -> String {
@@ -434,7 +435,11 @@ mod tests {
         assert!(facts.obstacles(15).is_empty() && facts.obstacles(17).is_empty());
         assert!(facts.warnings().is_empty());
         let newer = facts.obstacles(14);
-        assert!(newer[0].contains("PostgreSQL 15.8, newer than the client programs (14)"));
+        assert!(
+            newer[0]
+                .text
+                .contains("PostgreSQL 15.8, newer than the client programs (14)")
+        );
     }
 
     #[test]
@@ -452,11 +457,12 @@ mod tests {
         let obstacles = facts.obstacles(17);
         assert_eq!(obstacles.len(), 5);
         for obstacle in &obstacles {
+            let text = &obstacle.text;
             assert!(
-                obstacle.contains("role app") && obstacle.contains("supabase_admin"),
-                "{obstacle}"
+                text.contains("role app") && text.contains("supabase_admin"),
+                "{text}"
             );
         }
-        assert!(obstacles[0].contains("auth.users and 2 more"));
+        assert!(obstacles[0].text.contains("auth.users and 2 more"));
     }
 }

@@ -237,7 +237,11 @@ async fn what_keeps_a_role_from_a_whole_dump_is_found_before_and_fails_the_dump(
         facts.unreadable[0],
         "\"My \"\"Schema\".\"tä.ble (x) FROM stdin;\""
     );
-    assert!(facts.obstacles(tools.version.major)[0].contains("supabase_admin"));
+    assert!(
+        facts.obstacles(tools.version.major)[0]
+            .text
+            .contains("supabase_admin")
+    );
 
     let dir = tempfile::tempdir().unwrap();
     let cancel = CancellationToken::new();

@@ -7,15 +7,16 @@ use catalog::catalog::Entry;
 use catalog::history::{Happening, History};
 use catalog::manifest::Manifest;
 use engine::config::DatabaseRole;
+use engine::finding::Check;
 use engine::restore::database::{
-    DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, plan, restore_database,
-    undo as put_back,
+    DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, obstacles, plan,
+    restore_database, undo as put_back,
 };
 use postgres::restore::application;
 use postgres::tools::Tools;
 use postgres::words::one_line;
 
-use super::{ask, remember};
+use super::{ask, in_the_way, remember};
 use crate::cli::Restore;
 use crate::commands::{Exit, Refusal, print_text};
 use crate::env::{Environment, RestoreTarget};
@@ -59,20 +60,15 @@ pub async fn execute(
             request
         })
         .collect();
+    if asked.dry_run {
+        return told(asked, &requests, environment).await;
+    }
     let mut plans = Vec::new();
     for request in &requests {
         match plan(request).await {
             Ok(plan) => plans.push(plan),
             Err(error) => return Ok(failed(&error, signals)),
         }
-    }
-    let text: String = plans
-        .iter()
-        .map(|plan| tell(asked, plan, &last_time(environment, plan)))
-        .collect();
-    if asked.dry_run {
-        print_text(&text)?;
-        return Ok(Exit::Done);
     }
     if !asked.yes {
         for (plan, _) in plans
@@ -106,6 +102,33 @@ pub async fn execute(
                 }
             }
             Err(error) => return Ok(failed(&error, signals)),
+        }
+    }
+    Ok(exit)
+}
+
+/// `--dry-run`: the plan of each database, and everything that it would end at.
+async fn told(
+    asked: &Restore,
+    requests: &[DatabaseRequest<'_>],
+    environment: &Environment,
+) -> Result<Exit, Refusal> {
+    let mut exit = Exit::Done;
+    for request in requests {
+        let found = obstacles(request).await;
+        let stops: Vec<&Check> = found.iter().filter(|check| check.stops_restore()).collect();
+        let mut text = match plan(request).await {
+            Ok(plan) => tell(asked, &plan, &last_time(environment, &plan)),
+            Err(error) if stops.is_empty() => {
+                exit = Exit::Failed;
+                format!("{}: {error}\n", request.label)
+            }
+            Err(_) => format!("{} of {}\n", request.label, request.entry.id),
+        };
+        text.push_str(&in_the_way(&stops));
+        print_text(&text)?;
+        if !stops.is_empty() {
+            exit = Exit::Failed;
         }
     }
     Ok(exit)
@@ -172,7 +195,7 @@ fn passwords_last(targets: &mut [RestoreTarget], manifest: Option<&Manifest>) {
     });
 }
 
-fn request<'a>(
+pub fn request<'a>(
     asked: &'a Restore,
     entry: &'a Entry,
     target: &'a RestoreTarget,
@@ -184,7 +207,7 @@ fn request<'a>(
         label: &source.label,
         role: source.role,
         dsns: target.dsns.clone(),
-        service_user: &source.dsn.user,
+        own: &source.dsn,
         name: asked.into.as_deref().unwrap_or(&source.dsn.database),
         beside: asked.into.is_some(),
         table: asked.table.clone(),

@@ -10,8 +10,10 @@ use catalog::history::{Happening, History};
 use catalog::identity::Identity;
 use catalog::lock::Lock;
 use catalog::manifest::{Kind, Manifest};
+use engine::finding::Check;
 use engine::{clock, identity};
 use postgres::restore::is_too_long;
+use postgres::words::one_line;
 
 use super::{Exit, Refusal, find};
 use crate::cli::Restore;
@@ -57,10 +59,15 @@ pub async fn execute(
         Vec::new()
     };
     let in_place = root.zip(chosen.trees.first());
+    let mut planned = Exit::Done;
     if let Some((root, label)) = &in_place
         && let Err(exit) = tree::prepare(asked, &entry, label, root, signals)?
     {
-        return Ok(exit);
+        // A plan is told whole.
+        if !asked.dry_run {
+            return Ok(exit);
+        }
+        planned = exit;
     }
     if !chosen.databases.is_empty() {
         let done =
@@ -84,7 +91,15 @@ pub async fn execute(
         }
         return Ok(done);
     }
-    Ok(Exit::Done)
+    Ok(planned)
+}
+
+/// What a restore would end at, a line each.
+fn in_the_way(stops: &[&Check]) -> String {
+    let lines = stops
+        .iter()
+        .map(|check| format!("  in the way: {}\n", one_line(&check.text)));
+    lines.collect()
 }
 
 /// Which servers the databases are restored to.

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use catalog::catalog::Entry;
 use catalog::history::Happening;
+use engine::finding::Check;
+use engine::restore::blocked::obstacles;
 use engine::restore::names::cut_off;
 use engine::restore::object::restore_object;
 use engine::restore::swap::{check_swap, swap_tree};
@@ -14,7 +16,7 @@ use engine::restore::undo;
 use stream::artifact::Meter;
 use stream::tar::OutsideLinks;
 
-use super::{ask, remember};
+use super::{ask, in_the_way, remember};
 use crate::cli::Restore;
 use crate::commands::{Exit, Refusal, print_text};
 use crate::env::Environment;
@@ -22,7 +24,12 @@ use crate::render;
 use crate::render::set::bytes;
 use crate::signals::Signals;
 
-fn request<'a>(asked: &Restore, entry: &'a Entry, label: &'a str, to: &'a Path) -> TreeRequest<'a> {
+pub fn request<'a>(
+    asked: &Restore,
+    entry: &'a Entry,
+    label: &'a str,
+    to: &'a Path,
+) -> TreeRequest<'a> {
     TreeRequest {
         entry,
         label,
@@ -69,8 +76,14 @@ pub fn prepare(
 ) -> Result<Result<(), Exit>, Refusal> {
     let plan = plan(asked, entry, label, root);
     if asked.dry_run {
-        print_text(&plan)?;
-        return Ok(Ok(()));
+        let found = obstacles(&request(asked, entry, label, root));
+        let stops: Vec<&Check> = found.iter().filter(|check| check.stops_restore()).collect();
+        print_text(&(plan + &in_the_way(&stops)))?;
+        return Ok(if stops.is_empty() {
+            Ok(())
+        } else {
+            Err(Exit::Failed)
+        });
     }
     for ended in undone(root)? {
         render::error::note(&ended.to_string());

@@ -1,0 +1,147 @@
+//! What a restore of a database would end at, all of it at once; and what is worth knowing ahead.
+
+use std::collections::BTreeSet;
+
+use catalog::manifest::{Artifact, Kind, Source};
+use postgres::census::available_extensions;
+use postgres::dsn::Dsn;
+use postgres::remark::About;
+use postgres::restore::RestoreError;
+use postgres::restore::admin::Admin;
+use postgres::restore::place::{in_the_way, refusals};
+use postgres::words::listed;
+
+use super::{DatabaseRequest, PG_CRON, connect};
+use crate::config::DatabaseSource;
+use crate::finding::{Check, Fault, NoAnswer, Place};
+
+/// Names in one sentence.
+const NAMED: usize = 20;
+
+/// Ways to a database's server, the likeliest first: the first that is a superuser's is taken. `urls` are superusers by label
+/// (`BACKUP_RESTORE_URLS`).
+pub fn ways_in(
+    source: &DatabaseSource,
+    urls: &[(String, Dsn)],
+    databases: &[DatabaseSource],
+) -> Vec<Dsn> {
+    let own = urls.iter().filter(|(label, _)| *label == source.label);
+    let mut ways: Vec<Dsn> = own.map(|(_, dsn)| dsn.clone()).collect();
+    ways.push(source.dsn.clone());
+    // Supabase's superuser is one for Keycloak's database too, where both are of one server.
+    let neighbours = databases.iter().map(|other| &other.dsn);
+    ways.extend(
+        neighbours
+            .filter(|dsn| dsn.is_same_server(&source.dsn))
+            .cloned(),
+    );
+    ways
+}
+
+/// Which fault keeps a database from being restored.
+pub(crate) fn fault_of(label: &str, dsn: &Dsn, error: &RestoreError) -> Fault {
+    let place = Place::of(label, dsn);
+    match error {
+        RestoreError::Server(error) => Fault::Server(place, NoAnswer::from(error)),
+        RestoreError::NotAllowed { able, .. } => Fault::MayNotRestore {
+            place,
+            able: able.clone(),
+        },
+        RestoreError::Busy { .. } => Fault::Clients,
+        RestoreError::Closed { .. } => Fault::Closed(place),
+        RestoreError::Prepared { literals, .. } => {
+            let names = literals.clone();
+            Fault::Database(place, About::Prepared { names })
+        }
+        RestoreError::Standby { .. } => Fault::Database(place, About::Standby),
+        _ => Fault::Server(place, NoAnswer::Other),
+    }
+}
+
+/// Asks the set's settings and the server. Reads no file of the set, and changes nothing.
+pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
+    let label = request.label;
+    let manifest = request.entry.manifest.as_ref().ok();
+    let artifact = manifest.and_then(|manifest| {
+        let mut artifacts = manifest.artifacts.iter();
+        artifacts.find(|one| one.kind == Kind::Database && one.label == label)
+    });
+    let Some(artifact) = artifact else {
+        let text = format!("is not in set {}", request.entry.id);
+        return vec![Check::obstacle(label, text, Fault::NotInSet)];
+    };
+    let dsn = request.own.to_database(request.name);
+    let obstacle = |error: &RestoreError| {
+        Check::obstacle(label, error.to_string(), fault_of(label, &dsn, error))
+    };
+    let admin = match connect(&request.dsns, request.name).await {
+        Ok(admin) => admin,
+        Err(error) => return vec![obstacle(&error)],
+    };
+    let asked = async {
+        let refused = refusals(&admin, request.name, request.beside).await?;
+        let mut found: Vec<Check> = refused.iter().map(obstacle).collect();
+        found.extend(extensions(request, artifact, &admin, &dsn).await?);
+        let then = artifact.source.as_ref().and_then(Source::major);
+        if let Some(then) = then.filter(|then| *then > admin.major) {
+            let text = format!(
+                "the dump is of PostgreSQL {then} and this server is {}: a load may end at what only the newer one knows",
+                admin.major
+            );
+            found.push(Check::warning(label, text, Fault::OlderServer(then)));
+        }
+        if !request.beside
+            && !request.force
+            && let Err(busy) = in_the_way(&admin, request.name).await
+        {
+            found.push(Check::warning(
+                label,
+                busy.to_string(),
+                fault_of(label, &dsn, &busy),
+            ));
+        }
+        Ok::<_, RestoreError>(found)
+    };
+    match asked.await {
+        Ok(found) => found,
+        Err(error) => vec![obstacle(&error)],
+    }
+}
+
+/// Extensions of the source that the server does not offer.
+async fn extensions(
+    request: &DatabaseRequest<'_>,
+    artifact: &Artifact,
+    admin: &Admin,
+    dsn: &Dsn,
+) -> Result<Option<Check>, RestoreError> {
+    let Some(census) = artifact.census.as_ref().filter(|_| request.table.is_none()) else {
+        return Ok(None);
+    };
+    let offered: BTreeSet<String> = available_extensions(&admin.server)
+        .await?
+        .into_iter()
+        .collect();
+    let is_left_out = |name: &&String| request.beside && *name == PG_CRON.extension;
+    let absent: Vec<String> = census
+        .extensions()
+        .difference(&offered)
+        .filter(|name| !is_left_out(name))
+        .cloned()
+        .collect();
+    if absent.is_empty() {
+        return Ok(None);
+    }
+    let text = format!(
+        "the server does not have what the source has: {} {}; install it there, or restore with --keep-going",
+        if absent.len() == 1 {
+            "extension"
+        } else {
+            "extensions"
+        },
+        listed(&absent, NAMED)
+    );
+    let place = Place::of(request.label, dsn);
+    let fault = Fault::NoExtension(place, absent);
+    Ok(Some(Check::obstacle(request.label, text, fault)))
+}
