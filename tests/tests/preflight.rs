@@ -68,12 +68,25 @@ fn databases_that_are_in_no_set_are_named_by_check_and_run_and_nothing_else_is()
     assert_eq!(warnings(&stack, &[], "supabase"), [""; 0]);
     make(&stack, "_supabase");
     make(&stack, "Größe 2");
-    for own in [
-        "postgres_before_20261120T020000Z_2",
-        "postgres_restoring_20261120T020000Z",
-        "backupd_drill_supabase_20261120T020000Z",
+    for (own, marks) in [
+        (
+            "postgres_before_20261120T020000Z_2",
+            &[("kept", "postgres_before_20261120T020000Z_2")][..],
+        ),
+        (
+            "postgres_restoring_20261120T020000Z",
+            &[("restoring", "20261120T020000Z"), ("name", "postgres")],
+        ),
+        (
+            "backupd_drill_0123456789ab_supabase_20261120T020000Z",
+            &[],
+        ),
     ] {
         make(&stack, own);
+        for (mark, value) in marks {
+            let mark = format!("ALTER DATABASE \"{own}\" SET backupd.{mark} = '{value}'");
+            stack.server.psql("template1", &mark);
+        }
     }
     stack.server.psql(
         "template1",
@@ -109,6 +122,48 @@ fn databases_that_are_in_no_set_are_named_by_check_and_run_and_nothing_else_is()
 }
 
 #[test]
+fn a_database_is_kept_aside_by_what_a_restore_marked_and_not_by_its_name() {
+    let stack = Stack::new();
+    let planted = "x_before_20260101T000000Z";
+    make(&stack, planted);
+    stack.backupd(["run"]).succeed();
+    let set = stack.sets().pop().unwrap();
+    let set = set.file_name().unwrap().to_str().unwrap();
+    stack
+        .backupd(["restore", "--only", "supabase", "--yes", "--force"])
+        .succeed();
+    let aside = format!("postgres_before_{set}");
+    assert!(stack.server.databases().contains(&aside));
+    let left = |wanted: &str| {
+        let found = warnings(&stack, &[], "supabase");
+        let text = format!("in no set: {wanted};");
+        assert!(found.len() == 1 && found[0].contains(&text), "{found:?}");
+    };
+    left(planted);
+    // Whoever takes it into use under another name has an ordinary database, of which nothing of the mark is dumped.
+    stack.server.psql(
+        "template1",
+        &format!("ALTER DATABASE \"{aside}\" RENAME TO rescued"),
+    );
+    left(&format!("rescued, {planted}"));
+    stack
+        .backupd(["run"])
+        .env("BACKUP_DATABASES", "rescued")
+        .succeed();
+    let made = stack.sets().pop().unwrap();
+    assert!(!stack.manifest(&made).to_string().contains("backupd.kept"));
+    // What a restore is at work on, or was killed at, is no less in no set for having its name.
+    let halves = format!(
+        "ALTER DATABASE \"{planted}\" SET backupd.restoring = '{set}';
+         ALTER DATABASE \"{planted}\" SET backupd.name = '{planted}'"
+    );
+    for half in halves.split(';') {
+        stack.server.psql("template1", half);
+    }
+    left(&format!("rescued, {planted}"));
+}
+
+#[test]
 fn an_empty_maintenance_database_is_nobodys_data_and_a_used_one_is() {
     let stack = Stack::new();
     let only_keycloak = |stack: &Stack| {
@@ -126,7 +181,7 @@ fn an_empty_maintenance_database_is_nobodys_data_and_a_used_one_is() {
     );
     stack.server.psql(
         "template1",
-        "ALTER DATABASE postgres RENAME TO \"postgres_before_20261120T020000Z\"; CREATE DATABASE postgres",
+        "DROP DATABASE postgres; CREATE DATABASE postgres",
     );
     assert_eq!(only_keycloak(&stack), [""; 0]);
 }

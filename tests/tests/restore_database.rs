@@ -106,6 +106,10 @@ fn both_databases_come_back_byte_for_byte_and_the_old_ones_are_kept() {
             "the old one",
             &ruined,
             &told(&aside)
+                .replace(
+                    &format!("ALTER DATABASE \"{aside}\" SET \"backupd.kept\" TO '{aside}';\n"),
+                    "",
+                )
                 .replace(&format!("\"{aside}\""), "postgres")
                 .replace(&aside, "postgres"),
         );

@@ -1,9 +1,14 @@
 //! The databases of a server, and which of them are only there because backupd made them.
 
+use crate::restore::admin::{MARK, MARK_KEPT, MARK_NAME};
 use crate::server::{Server, ServerError};
 
 /// The first oid that objects of users have (`FirstNormalObjectId`, PostgreSQL manual 74.2).
 const FIRST_OF_USERS: u32 = 16_384;
+
+/// A setting of database `d` itself; a comparison follows.
+const OF_DATABASE: &str = "pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
+  WHERE s.setdatabase = d.oid AND s.setrole = 0 AND c";
 
 /// What a server says of its databases.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +25,17 @@ impl Databases {
         let started = server
             .names("SELECT pg_catalog.pg_postmaster_start_time()")
             .await?;
-        // -2 is the mark of one whose DROP was cut off: nobody can connect to it.
+        // -2 is the mark of one whose DROP was cut off: nobody can connect to it. A name tells nothing: anybody may have given it.
         let mut names = server
-            .names(
-                "SELECT datname FROM pg_catalog.pg_database WHERE NOT datistemplate AND datallowconn AND datconnlimit <> -2",
-            )
+            .names(&format!(
+                "SELECT d.datname FROM pg_catalog.pg_database d
+                 WHERE NOT d.datistemplate AND d.datallowconn AND d.datconnlimit <> -2
+                   AND NOT EXISTS (SELECT FROM {OF_DATABASE} = '{MARK_KEPT}=' || d.datname)
+                   AND (NOT EXISTS (SELECT FROM {OF_DATABASE} LIKE '{MARK}=%')
+                     OR EXISTS (SELECT FROM {OF_DATABASE} = '{MARK_NAME}=' || d.datname))",
+            ))
             .await?;
-        names.retain(|name| !is_backupds(name));
+        names.retain(|name| !is_drills(name));
         names.sort();
         Ok(Self {
             server: started.into_iter().next().unwrap_or_default(),
@@ -52,26 +61,11 @@ pub async fn is_empty(server: &Server) -> Result<bool, ServerError> {
     Ok(answer.first().is_some_and(|answer| answer == "t"))
 }
 
-/// Whether a name is one that backupd gives: of a restore at work, of a database that a restore moved aside, of a drill's copy.
-fn is_backupds(name: &str) -> bool {
-    let of_restore = |word: &str| {
-        name.rsplit_once(word)
-            .is_some_and(|(_, rest)| begins_with_set(rest))
-    };
-    name.starts_with("backupd_drill_") || of_restore("_restoring_") || of_restore("_before_")
-}
-
-/// `20261120T020000Z`, or that with `_2` behind it.
-fn begins_with_set(text: &str) -> bool {
-    let (set, number) = text.split_once('_').unwrap_or((text, "0"));
-    set.len() == 16
-        && set.bytes().enumerate().all(|(at, byte)| match at {
-            8 => byte == b'T',
-            15 => byte == b'Z',
-            _ => byte.is_ascii_digit(),
-        })
-        && !number.is_empty()
-        && number.bytes().all(|byte| byte.is_ascii_digit())
+/// Whether a name is one that a drill gives to its copy: our name, a number of the backup directory's own, the label, the set.
+fn is_drills(name: &str) -> bool {
+    let id = name.strip_prefix("backupd_drill_");
+    id.and_then(|rest| rest.split_once('_'))
+        .is_some_and(|(id, _)| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -79,23 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_backupd_are_its_own() {
+    fn only_names_of_drills_are_theirs() {
+        assert!(is_drills(
+            "backupd_drill_0123456789ab_supabase_20261120T020000Z"
+        ));
         for name in [
-            "postgres_restoring_20261120T020000Z",
-            "postgres_before_20261120T020000Z",
-            "postgres_before_20261120T020000Z_2",
             "backupd_drill_supabase_20261120T020000Z",
+            "backupd_drill_0123456789ab",
+            "drill_0123456789ab_x",
         ] {
-            assert!(is_backupds(name), "{name}");
-        }
-        for name in [
-            "_supabase",
-            "life_before_2026",
-            "postgres_before_20261120T020000Z_",
-            "postgres_before_20261120T020000Z_new",
-            "x_restoring_20261120_020000Z",
-        ] {
-            assert!(!is_backupds(name), "{name}");
+            assert!(!is_drills(name), "{name}");
         }
     }
 }

@@ -323,7 +323,9 @@ SELECT pg_catalog.jsonb_build_object(
     SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_array(a.rolname, c.line) ORDER BY a.rolname NULLS FIRST, c.position)
     FROM pg_catalog.pg_db_role_setting s CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) WITH ORDINALITY c (line, position)
     LEFT JOIN pg_catalog.pg_roles a ON a.oid = s.setrole
-    WHERE s.setdatabase = d.oid AND (s.setrole = 0 OR a.oid IS NOT NULL)), '[]'),
+    WHERE s.setdatabase = d.oid AND (s.setrole = 0 OR a.oid IS NOT NULL)
+      -- Marks of restores are of this server.
+      AND c.line NOT LIKE 'backupd.%'), '[]'),
   'acl', CASE WHEN d.datacl IS NOT NULL THEN COALESCE((
     SELECT pg_catalog.jsonb_agg(g.entry ORDER BY g.position) FROM (
       SELECT pg_catalog.min(x.position) AS position, pg_catalog.jsonb_build_object(

@@ -16,7 +16,9 @@ pub const MARK: &str = "backupd.restoring";
 /// The database that lies aside for it.
 pub(super) const MARK_ASIDE: &str = "backupd.aside";
 /// The name that it is to have.
-pub(super) const MARK_NAME: &str = "backupd.name";
+pub(crate) const MARK_NAME: &str = "backupd.name";
+/// What a database carries that a restore moved aside: the name that it has there. Under another name it is an ordinary one again.
+pub(crate) const MARK_KEPT: &str = "backupd.kept";
 /// Databases from which another can be renamed: there is one besides any that is restored. Nobody can copy `template1` meanwhile, so it
 /// comes last.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
@@ -337,17 +339,20 @@ impl Admin {
     ) -> Result<(), RestoreError> {
         let began = Instant::now();
         let mut renames = format!(
-            "ALTER DATABASE {} RENAME TO {}; ALTER DATABASE {} ALLOW_CONNECTIONS true",
+            "ALTER DATABASE {} RENAME TO {}; ALTER DATABASE {} ALLOW_CONNECTIONS true; ALTER DATABASE {} RESET {MARK_KEPT}",
             ident(into_place),
+            ident(name),
             ident(name),
             ident(name)
         );
         if let Some(out) = out {
             self.allow_connections(name, false).await?;
             renames = format!(
-                "ALTER DATABASE {} RENAME TO {}; {renames}",
+                "ALTER DATABASE {} RENAME TO {}; ALTER DATABASE {} SET {MARK_KEPT} TO {}; {renames}",
                 ident(name),
-                ident(out)
+                ident(out),
+                ident(out),
+                literal(out)
             );
         }
         loop {
