@@ -77,10 +77,7 @@ fn databases_that_are_in_no_set_are_named_by_check_and_run_and_nothing_else_is()
             "postgres_restoring_20261120T020000Z",
             &[("restoring", "20261120T020000Z"), ("name", "postgres")],
         ),
-        (
-            "backupd_drill_0123456789ab_supabase_20261120T020000Z",
-            &[],
-        ),
+        ("backupd_drill_0123456789ab_supabase_20261120T020000Z", &[]),
     ] {
         make(&stack, own);
         for (mark, value) in marks {

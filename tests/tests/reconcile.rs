@@ -250,6 +250,23 @@ fn a_table_of_objects_that_cannot_be_read_costs_no_dump() {
         "{outcome}"
     );
     assert_eq!(reconciled(&stack).1, Value::Null);
+    let strict = |stack: &Stack| {
+        let run = stack.backupd(["run"]).env("BACKUP_RECONCILE", "strict");
+        let outcome = run.run();
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(
+            outcome
+                .stderr
+                .contains("the files were not compared with storage.objects: they were not read")
+                && outcome.stderr.contains("(BACKUP_RECONCILE=strict)"),
+            "{outcome}"
+        );
+        let set = stack.sets().pop().unwrap();
+        assert!(set.join("storage_buckets.tar.gz").exists());
+    };
+    strict(&stack);
+    stack.server.psql("postgres", "DROP SCHEMA storage CASCADE");
+    strict(&stack);
 }
 
 fn run_with_prefix(stack: &Stack) {

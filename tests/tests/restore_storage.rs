@@ -15,9 +15,10 @@ use tests::tree::{self, differences};
 /// Kills of either way to swap.
 const KILLS: u32 = 32;
 
-fn restore(stack: &Stack) -> Backupd {
+fn restore(stack: &Stack, set: &str) -> Backupd {
     stack.backupd([
         "restore",
+        set,
         "--yes",
         "--allow-outside-links",
         "--only",
@@ -71,12 +72,12 @@ fn an_ordinary_tree_is_swapped_and_the_old_one_kept() {
             .contains("the present tree is kept as storage.before-"),
         "{plan}"
     );
-    let outcome = restore(&stack).succeed();
+    let outcome = restore(&stack, "latest").succeed();
     assert_same(&whole, &stack.storage);
     assert_same(&ruined, &kept(root));
     assert!(outcome.stdout.contains(".before-"), "{outcome}");
     // Again, and onto nothing at all.
-    restore(&stack).succeed();
+    restore(&stack, "latest").succeed();
     assert_eq!(
         names(root)
             .iter()
@@ -85,7 +86,7 @@ fn an_ordinary_tree_is_swapped_and_the_old_one_kept() {
         2
     );
     fs::remove_dir_all(&stack.storage).unwrap();
-    restore(&stack).succeed();
+    restore(&stack, "latest").succeed();
     assert_same(&whole, &stack.storage);
     let asked = stack.backupd(["restore", "--only", "storage"]).run();
     assert_eq!(asked.code, Some(2), "{asked}");
@@ -115,7 +116,7 @@ fn a_damaged_archive_or_a_signal_leaves_the_present_tree() {
     bytes[middle] ^= 0x55;
     fs::write(&archive, bytes).unwrap();
     let before = names(stack.server.root());
-    let outcome = restore(&stack).run();
+    let outcome = restore(&stack, "latest").run();
     assert_eq!(outcome.code, Some(4), "{outcome}");
     assert_same(&whole, &stack.storage);
     assert_eq!(names(stack.server.root()), before);
@@ -155,7 +156,11 @@ impl Mounted {
     }
 
     fn restore(&self) -> Backupd {
-        restore(&self.stack).env("SUPABASE_STORAGE_PATH", &self.root)
+        self.restore_of("latest")
+    }
+
+    fn restore_of(&self, set: &str) -> Backupd {
+        restore(&self.stack, set).env("SUPABASE_STORAGE_PATH", &self.root)
     }
 }
 
@@ -194,6 +199,71 @@ fn in_a_mount_point_the_children_change_places() {
     assert_eq!(refused.code, Some(1), "{refused}");
     assert!(refused.stderr.contains("is mounted read-only"), "{refused}");
     assert!(mounted.from.join("stub").is_dir());
+}
+
+#[test]
+fn an_uploader_hides_nothing_by_a_name_of_restores_and_loses_nothing() {
+    let Some(mounted) = Mounted::new() else {
+        return;
+    };
+    let (stack, root) = (&mounted.stack, &mounted.root);
+    let run = || {
+        std::thread::sleep(Duration::from_secs(1));
+        let run = stack
+            .backupd(["run"])
+            .env("SUPABASE_STORAGE_PATH", root)
+            .run();
+        // It is another directory than the first set's.
+        assert_eq!(run.code, Some(4), "{run}");
+        assert!(!run.stdout.contains("kept by a restore"), "{run}");
+        stack.sets().pop().unwrap()
+    };
+    // Buckets, where they lie in the root itself.
+    let of_today = stack.only_set().file_name().unwrap().to_owned();
+    let today = of_today.to_str().unwrap();
+    for name in [
+        format!("mounted.before-{today}"),
+        format!(".before-{today}"),
+        format!("mounted.meanwhile-{today}-2"),
+        format!(".backupd-restoring-{today}"),
+        format!(".backupd-keeping-{today}"),
+        format!(".backupd-swapping-{today}"),
+        format!(".backupd-placed-{today}"),
+    ] {
+        fs::create_dir(root.join(&name)).unwrap();
+        fs::write(root.join(&name).join("theirs"), &name).unwrap();
+    }
+    let uploaded = stack.server.root().join("uploaded");
+    copy(root, &uploaded);
+    let set = run();
+    // It is in the way of that one set, which is said; nothing is removed, neither by this nor by an undo.
+    let at_work = mounted.restore_of(today).run();
+    assert_eq!(at_work.code, Some(1), "{at_work}");
+    assert!(
+        at_work
+            .stderr
+            .contains("a name that the restore needs and none of its own"),
+        "{at_work}"
+    );
+    stack
+        .backupd(["restore", "--yes", "--undo", "--only", "storage"])
+        .env("SUPABASE_STORAGE_PATH", root)
+        .succeed();
+    assert_same(&uploaded, root);
+    // All of it comes back with the next set, and what was there is kept.
+    for name in names(root) {
+        fs::remove_dir_all(root.join(name)).unwrap();
+    }
+    fs::create_dir(root.join("since")).unwrap();
+    let set = set.file_name().unwrap().to_str().unwrap();
+    mounted.restore_of(set).succeed();
+    let old = root.join(format!("mounted.before-{set}"));
+    assert!(old.join("since").is_dir(), "{:?}", names(root));
+    fs::remove_dir_all(&old).unwrap();
+    assert_eq!(names(root), names(&uploaded));
+    for name in names(root) {
+        assert_same(&uploaded.join(&name), &root.join(&name));
+    }
 }
 
 /// Kills restores at moments all over their duration; `root` must hold the old tree or the new one, whole, at once or after the command.
@@ -276,7 +346,7 @@ fn killed_at_any_moment_an_ordinary_tree_is_whole() {
     fs::create_dir(root.parent().unwrap()).unwrap();
     copy(&stack.storage, &root);
     let ends = kill_often(&stack, &root, || {
-        restore(&stack).env("SUPABASE_STORAGE_PATH", &root)
+        restore(&stack, "latest").env("SUPABASE_STORAGE_PATH", &root)
     });
     assert!(ends.1 > 3, "the kills missed the restore: {ends:?}");
 }

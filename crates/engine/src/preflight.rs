@@ -25,7 +25,7 @@ pub(crate) use others::has_vanished;
 
 use crate::config::{Config, DatabaseSource, TreeRole, TreeSource};
 use crate::finding::{Blocks, Check, Fault, Outcome};
-use crate::restore::names::{CutOff, cut_off, is_kept_aside};
+use crate::restore::names::{CutOff, Names, cut_off};
 use crate::run::RunError;
 use crate::space::{self, SourceSize};
 use crate::steps::Failure;
@@ -238,8 +238,11 @@ async fn check_tree(
         }
     }
     let token = cancel.clone();
-    let measured =
-        tokio::task::spawn_blocking(move || measure(&root, Some(is_kept_aside), &token)).await;
+    let measured = tokio::task::spawn_blocking(move || {
+        let names = Names::of(&root);
+        measure(&root, Some(&|below| names.is_aside(below)), &token)
+    })
+    .await;
     match measured {
         Ok(Ok(tree)) => {
             let text = format!(

@@ -3,13 +3,19 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use catalog::set::SetId;
 
+/// In a directory of a restore: what is unpacked.
+pub(super) const NEW: &str = "new";
 /// More directories of one set were not kept.
 const KEPT_MOST: u32 = 99;
+/// For its owner alone, and sticky: nobody who uploads can have that made, and mkdir(2) gives it at once.
+const OWN_MODE: u32 = 0o1700;
+/// Set-user-ID and set-group-ID may be inherited.
+const OWN_BITS: u32 = 0o1777;
 /// Links that the way to a tree may go through, as the kernel has it.
 const LINKS_MOST: usize = 40;
 
@@ -70,18 +76,41 @@ impl Kept {
     }
 }
 
-/// Whether a path below a root is what a restore keeps or works with there: no part of the tree.
-pub fn is_kept_aside(below: &Path) -> bool {
-    let mut parts = below.components();
-    let (Some(first), None) = (parts.next(), parts.next()) else {
-        return false;
+/// Whether a name is one that a restore gives to a directory inside a tree. Whoever uploads may give it, too.
+fn is_of_a_restore(name: &str) -> bool {
+    let kept = [Kept::Before, Kept::Meanwhile].map(Kept::infix);
+    let mut kept = kept.iter().filter_map(|infix| name.rsplit_once(infix));
+    let mut works = MARKS
+        .iter()
+        .filter_map(|mark| name.strip_prefix(mark.prefix()));
+    let is_number = |rest: &str| {
+        rest.strip_prefix('-')
+            .is_some_and(|number| number.parse::<u32>().is_ok())
     };
-    let name = first.as_os_str().to_string_lossy();
-    let of_set = [Kept::Before, Kept::Meanwhile].iter().any(|kept| {
-        name.rsplit_once(kept.infix())
-            .is_some_and(|(_, set)| set_of(set).is_some())
-    });
-    of_set || MARKS.iter().any(|mark| name.starts_with(mark.prefix()))
+    let after = |text: &'_ str| Some(text[set_of(text)?.len()..].to_owned());
+    kept.any(|(_, text)| after(text).is_some_and(|rest| rest.is_empty() || is_number(&rest)))
+        || works.any(|text| after(text).is_some_and(|rest| rest.is_empty()))
+}
+
+/// Makes a directory inside a tree, which [`is_own`] knows again from its first moment on.
+pub(super) fn make_own(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(OWN_MODE).create(path)?;
+    if is_own(path)? {
+        return Ok(());
+    }
+    fs::remove_dir(path)?;
+    Err(io::Error::other(
+        "its file system does not keep the modes of directories, by which restores know theirs: restore into a directory elsewhere (--to)",
+    ))
+}
+
+/// Whether a restore made the directory at a path: by its mode, which no service gives to any directory.
+pub(super) fn is_own(path: &Path) -> io::Result<bool> {
+    match path.symlink_metadata() {
+        Ok(meta) => Ok(meta.is_dir() && meta.mode() & OWN_BITS == OWN_MODE),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The set at a text's beginning.
@@ -123,14 +152,15 @@ impl Remain {
 
 /// A tree, and the names around it.
 #[derive(Debug)]
-pub(super) struct Names {
+pub struct Names {
     /// Its root, behind all symbolic links; it need not be there.
     pub(super) root: PathBuf,
     name: String,
 }
 
 impl Names {
-    pub(super) fn of(root: &Path) -> Self {
+    /// Of the tree at `root`.
+    pub fn of(root: &Path) -> Self {
         let root = real(root);
         let name = root.file_name().unwrap_or_default();
         Self {
@@ -139,8 +169,23 @@ impl Names {
         }
     }
 
+    /// Whether a path below the root is what a restore keeps or works with there: no part of the tree. What cannot be looked at is.
+    pub fn is_aside(&self, below: &Path) -> bool {
+        let mut parts = below.components();
+        let (Some(first), None) = (parts.next(), parts.next()) else {
+            return false;
+        };
+        is_of_a_restore(&first.as_os_str().to_string_lossy())
+            && is_own(&self.root.join(below)).unwrap_or(false)
+    }
+
     pub(super) fn inside(&self, mark: Mark, set: &str) -> PathBuf {
         self.root.join(format!("{}{set}", mark.prefix()))
+    }
+
+    /// Everything that a restore of a set may work with inside the root.
+    pub(super) fn working(&self, set: &str) -> impl Iterator<Item = PathBuf> {
+        MARKS.iter().map(move |mark| self.inside(*mark, set))
     }
 
     /// Next to the root. `inode` is told of the set's tree.
@@ -156,7 +201,13 @@ impl Names {
 
     /// What is left inside the root.
     pub(super) fn left_inside(&self) -> io::Result<Vec<Remain>> {
-        left(&self.root, "")
+        let mut found = Vec::new();
+        for remain in left(&self.root, "")? {
+            if is_own(&remain.path)? {
+                found.push(remain);
+            }
+        }
+        Ok(found)
     }
 
     /// What is left next to the root.
@@ -170,7 +221,7 @@ impl Names {
         children.retain(|path| {
             !path
                 .file_name()
-                .is_some_and(|name| is_kept_aside(Path::new(name)))
+                .is_some_and(|name| self.is_aside(Path::new(name)))
         });
         Ok(children)
     }
@@ -192,8 +243,9 @@ impl Names {
 
     /// What a restore from a set kept last.
     pub(super) fn newest_before(&self, set: &str) -> Option<PathBuf> {
-        let kept = [self.parent(), &self.root].map(|dir| self.kept(dir, Kept::Before, set));
-        let there = kept.into_iter().flatten();
+        let beside = self.kept(self.parent(), Kept::Before, set);
+        let inside = self.kept(&self.root, Kept::Before, set);
+        let there = beside.chain(inside.filter(|path| is_own(path).unwrap_or(false)));
         there
             .filter_map(|path| Some((path.symlink_metadata().ok()?.ctime(), path)))
             .max_by_key(|(changed, _)| *changed)
@@ -307,25 +359,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_restores_keep_is_known_by_its_name() {
+    fn what_restores_keep_is_known_by_name_and_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let names = Names::of(dir.path());
         for name in [
             "storage.before-20261120T020000Z",
             "storage.before-20261120T020000Z-2",
+            ".before-20261120T020000Z",
             "storage.meanwhile-20261120T020000Z",
             ".backupd-restoring-20261120T020000Z",
-            ".backupd-swapping-x",
             ".backupd-returning-20261120T020000Z",
         ] {
-            assert!(is_kept_aside(Path::new(name)), "{name}");
+            let (name, path) = (Path::new(name), dir.path().join(name));
+            fs::create_dir(&path).unwrap();
+            assert!(!names.is_aside(name), "{name:?} of an uploader");
+            fs::remove_dir(&path).unwrap();
+            make_own(&path).unwrap();
+            assert!(names.is_aside(name), "{name:?}");
         }
+        assert_eq!(names.left_inside().unwrap().len(), 2);
+        assert_eq!(names.children().unwrap(), [] as [PathBuf; 0]);
         for name in [
             "stub",
             "photo.before-tuesday",
-            "stub/x.before-20261120T020000Z",
+            "photo.before-20261120T020000Z-x",
+            ".backupd-swapping-x",
+            ".backupd-swapping-20261120T020000Z-7",
             ".before-",
         ] {
-            assert!(!is_kept_aside(Path::new(name)), "{name}");
+            make_own(&dir.path().join(name)).unwrap();
+            assert!(!names.is_aside(Path::new(name)), "{name}");
         }
+        assert!(!names.is_aside(Path::new("stub/x.before-20261120T020000Z")));
     }
 
     #[test]

@@ -14,9 +14,9 @@ use stream::directory::{self, Descent};
 use stream::durable;
 use tokio_util::sync::CancellationToken;
 
-use super::names::{Mark, Names, is_there};
+use super::names::{Mark, NEW, Names, is_there, make_own};
 use super::parents::make_parents;
-use super::swap::ended_at_last;
+use super::swap::{ended_at_last, in_the_way, not_made};
 use super::tree::{
     self, RestoreError, Restored, TreeRequest, Wanted, check_room, named, unpack_checked,
 };
@@ -26,7 +26,6 @@ use super::undo::{Aside, name_before};
 const NEAR: usize = 5;
 /// The buckets' place in a stock stack, for sets of which no other is known.
 const STOCK_PREFIX: &str = "stub/stub";
-const NEW: &str = "new";
 const OLD: &str = "old";
 const NONE: &str = "none";
 
@@ -77,13 +76,17 @@ pub async fn restore_object(
     let set = request.entry.id.to_string();
     let work = names.inside(Mark::Restoring, &set);
     check_attributes(&request, &names.root)?;
-    durable::create_dir_private(&work)
-        .map_err(|error| fault(format!("cannot be written to: {error}")))?;
+    make_own(&work).map_err(|error| fault(not_made(&work, &error)))?;
     let done = unpack_object(&request, object, &below, &work.join(NEW), cancel).await;
     let (restored, found) = done.inspect_err(|_| {
         let _ = directory::remove(&work); // It says by its name what it is.
     })?;
     let found = below_of(&found, &work.join(NEW));
+    let free = in_the_way(&names, &set, &work.join(NEW));
+    free.map_err(|error| {
+        let _ = directory::remove(&work); // It says by its name what it is.
+        fault(error)
+    })?;
     let planned = Plan::of(&found, &work.join(NEW), &names.root).and_then(|plan| {
         plan.prepare(&work)?;
         Ok(plan)
@@ -294,6 +297,10 @@ impl Plan {
 
     /// Makes all directories that are needed, and marks what was not there, so that nothing but renaming is left.
     fn prepare(&self, work: &Path) -> io::Result<()> {
+        if !self.replace.is_empty() {
+            // It stays in the tree under another name.
+            make_own(&work.join(OLD))?;
+        }
         for (below, paths) in [
             (NONE, self.add.iter().collect::<Vec<_>>()),
             (OLD, self.replace.iter().collect()),

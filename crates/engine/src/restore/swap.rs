@@ -6,10 +6,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use stream::durable;
+use stream::{directory, durable};
 use tokio_util::sync::CancellationToken;
 
-use super::names::{Kept, Mark, Names, everything, is_there};
+use super::names::{Kept, Mark, NEW, Names, everything, is_own, is_there, make_own};
 use super::tree::{self, RestoreError, Restored, TreeRequest, check_room, unpack_checked};
 use super::undo::{Aside, End, Undone, name_before, undo};
 
@@ -85,7 +85,16 @@ pub async fn swap_tree(
         }
         Place::Inside => {
             let restoring = names.inside(Mark::Restoring, &set);
-            let restored = unpack_checked(&request, &artifact, &restoring, None, cancel).await?;
+            make_own(&restoring).map_err(|error| fault(not_made(&restoring, &error)))?;
+            let new = restoring.join(NEW);
+            let restored = unpack_checked(&request, &artifact, &new, None, cancel).await;
+            let restored = restored.and_then(|restored| {
+                in_the_way(&names, &set, &new).map_err(fault)?;
+                Ok(restored)
+            });
+            let restored = restored.inspect_err(|_| {
+                let _ = directory::remove(&restoring); // It says by its name what it is.
+            })?;
             (restored, inside(&names, &set, &restoring))
         }
     };
@@ -153,6 +162,35 @@ fn is_mount_point(path: &Path) -> bool {
         .any(|line| line.split(' ').nth(4) == Some(escaped.as_str()))
 }
 
+/// Why a directory inside a tree was not made.
+pub(super) fn not_made(path: &Path, error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return format!(
+            "holds {}, a name that the restore needs and none of its own: give it another, or restore into a directory elsewhere (--to)",
+            path.display()
+        );
+    }
+    format!("cannot be written to: {error}")
+}
+
+/// Names that the restore needs, in the tree or in what was unpacked of the set: told before anything is touched.
+pub(super) fn in_the_way(names: &Names, set: &str, new: &Path) -> Result<(), String> {
+    let fault = |error| format!("cannot be listed: {error}");
+    for name in names.working(set) {
+        let there = new.join(name.strip_prefix(&names.root).unwrap_or(&name));
+        if is_there(&there).map_err(fault)? {
+            return Err(format!(
+                "would get {} from the set, a name that the restore itself needs: restore into a directory elsewhere (--to)",
+                name.display()
+            ));
+        }
+        if is_there(&name).map_err(fault)? && !is_own(&name).map_err(fault)? {
+            return Err(not_made(&name, &io::ErrorKind::AlreadyExists.into()));
+        }
+    }
+    Ok(())
+}
+
 fn beside(names: &Names, set: &str, restoring: &Path) -> io::Result<Changed> {
     let root = &names.root;
     if !is_there(root)? {
@@ -181,15 +219,17 @@ fn inside(names: &Names, set: &str, restoring: &Path) -> io::Result<Changed> {
     let root = &names.root;
     let [keeping, swapping] = [Mark::Keeping, Mark::Swapping].map(|mark| names.inside(mark, set));
     let aside = Aside::of(names, root, set);
-    durable::create_dir_private(&keeping)?;
+    make_own(&keeping)?;
     for child in names.children()? {
         durable::rename_new(&child, &keeping.join(child.file_name().unwrap_or_default()))?;
     }
     // From here on what lies in the root is of the new tree, or was made since.
     durable::rename_new(restoring, &swapping)?;
-    for child in everything(&swapping)? {
-        aside.make_room(root, &swapping, &child)?;
+    let new = swapping.join(NEW);
+    for child in everything(&new)? {
+        aside.make_room(root, &new, &child)?;
     }
+    fs::remove_dir(&new)?;
     fs::remove_dir(&swapping)?;
     // It is complete; what there was before wants its name.
     let before = name_before(names, root, &keeping, set)?;

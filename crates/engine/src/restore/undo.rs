@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use stream::{directory, durable};
 
-use super::names::{Kept, Mark, Names, Remain, everything, is_there, too_many};
+use super::names::{Kept, Mark, Names, Remain, everything, is_own, is_there, make_own, too_many};
 use super::object;
 use super::parents::make_parents;
 
@@ -128,12 +128,12 @@ fn all(names: &Names) -> io::Result<Vec<Undone>> {
 
 fn inside(names: &Names, set: &str) -> io::Result<End> {
     let at = |mark| names.inside(mark, set);
-    if is_there(&at(Mark::Placed))? {
+    if is_own(&at(Mark::Placed))? {
         let before = object::finish(names, set)?;
         return Ok(End::Complete { before });
     }
     let aside = Aside::of(names, &names.root, set);
-    let placing = is_there(&at(Mark::Placing))?;
+    let placing = is_own(&at(Mark::Placing))?;
     if placing {
         object::put_back(names, set, &aside)?;
     }
@@ -144,9 +144,9 @@ fn inside(names: &Names, set: &str) -> io::Result<End> {
         Mark::Returning,
     ]
     .map(at);
-    let unpacked = is_there(&restoring)?;
-    let (mut back, swapped) = (is_there(&returning)?, is_there(&swapping)?);
-    if is_there(&keeping)? {
+    let unpacked = is_own(&restoring)?;
+    let (mut back, swapped) = (is_own(&returning)?, is_own(&swapping)?);
+    if is_own(&keeping)? {
         if !unpacked && !swapped && !back {
             let before = name_before(names, &names.root, &keeping, set)?;
             return Ok(End::Complete { before });
@@ -161,6 +161,9 @@ fn inside(names: &Names, set: &str) -> io::Result<End> {
             put_back(names, &returning, &aside)?;
         }
         // From here on what is in use is of the tree before, or was made since.
+        if is_there(&returning)? {
+            aside.take(&returning)?;
+        }
         durable::rename_new(&keeping, &returning)?;
         back = true;
     }
@@ -261,7 +264,9 @@ impl<'a> Aside<'a> {
         let below = live.strip_prefix(&self.names.root).unwrap_or(live);
         for kept in self.names.kept(self.dir, Kept::Meanwhile, self.set) {
             if !is_there(&kept)? {
-                durable::create_dir_private(&kept)?;
+                make_own(&kept)?;
+            } else if !is_own(&kept)? {
+                continue;
             }
             let to = kept.join(below);
             match is_there(&to).and_then(|there| {
@@ -296,7 +301,9 @@ impl<'a> Aside<'a> {
     /// What is there of them, whoever made it.
     pub(super) fn there(&self) -> Vec<PathBuf> {
         let kept = self.names.kept(self.dir, Kept::Meanwhile, self.set);
+        let is_inside = self.dir == self.names.root;
         kept.filter(|path| path.symlink_metadata().is_ok())
+            .filter(|path| !is_inside || is_own(path).unwrap_or(false))
             .collect()
     }
 

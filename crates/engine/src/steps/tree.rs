@@ -1,5 +1,7 @@
 //! One tree of files: Supabase's storage, or one of the extra paths.
 
+use std::path::Path;
+
 use catalog::manifest::{Artifact, Changed, Kind, Storage, Tree};
 use stream::artifact::{ArtifactWriter, Written};
 use stream::tar::{Listed, Lister, PackError, Packed, Packing, pack};
@@ -8,7 +10,7 @@ use super::{Context, Product, record};
 use crate::config::{DatabaseRole, ReconcileMode, TreeRole, TreeSource};
 use crate::preflight::tree_fault;
 use crate::reconcile::Reconciler;
-use crate::restore::names::is_kept_aside;
+use crate::restore::names::Names;
 
 /// Objects that a warning names; the manifest has more.
 const NAMED: usize = 5;
@@ -34,9 +36,11 @@ pub(super) async fn perform(source: &TreeSource, context: &Context<'_>) -> Produ
                 }
             }
         });
+        let names = Names::of(&root);
+        let left_out = |below: &Path| names.is_aside(below);
         let packing = Packing {
             lister: lister.as_mut().map(|lister| lister as Lister<'_>),
-            left_out: Some(is_kept_aside),
+            left_out: Some(&left_out),
         };
         let (writer, packed, proof) = pack(&root, writer, packing, &cancel)?;
         let written = writer.commit(proof).map_err(PackError::Sink)?;
@@ -53,15 +57,31 @@ pub(super) async fn perform(source: &TreeSource, context: &Context<'_>) -> Produ
     if source.is_storage() {
         match objects {
             Ok(Some(objects)) => reconcile(objects, context, &mut product).await,
+            Ok(None) if context.config.reconcile == ReconcileMode::Strict => not_compared(
+                &"they were not read, or there are none in this run (the step supabase tells of it)",
+                context,
+                &mut product,
+            ),
             Ok(None) => {}
-            Err(error) => product.notes.push(not_compared(&error)),
+            Err(error) => not_compared(&error, context, &mut product),
         }
     }
     product
 }
 
-fn not_compared(error: &dyn std::fmt::Display) -> String {
-    format!("the files were not compared with storage.objects: {error}")
+/// What was not compared passes only where differences would.
+fn not_compared(why: &dyn std::fmt::Display, context: &Context<'_>, product: &mut Product) {
+    let words = format!("the files were not compared with storage.objects: {why}");
+    judged(words, context, product);
+}
+
+/// A fault of the comparison is a warning, or the step's failure.
+fn judged(words: String, context: &Context<'_>, product: &mut Product) {
+    if context.config.reconcile == ReconcileMode::Strict {
+        product.fail(format!("{words} (BACKUP_RECONCILE=strict)"), None);
+    } else {
+        product.notes.push(words);
+    }
 }
 
 /// Compares the archive with the objects of the dump's snapshot.
@@ -73,7 +93,7 @@ async fn reconcile(objects: Reconciler, context: &Context<'_>, product: &mut Pro
         .find(|source| source.role == DatabaseRole::Supabase);
     let result = match objects.finish(supabase.map(|source| &source.dsn)).await {
         Ok(result) => result,
-        Err(error) => return product.notes.push(not_compared(&error)),
+        Err(error) => return not_compared(&error, context, product),
     };
     let words: Vec<String> = result
         .faults()
@@ -100,11 +120,7 @@ async fn reconcile(objects: Reconciler, context: &Context<'_>, product: &mut Pro
             result.objects,
             words.join("; ")
         );
-        if config.reconcile == ReconcileMode::Strict {
-            product.fail(format!("{words} (BACKUP_RECONCILE=strict)"), None);
-        } else {
-            product.notes.push(words);
-        }
+        judged(words, context, product);
     }
     if let Some(storage) = &mut product.storage {
         storage.reconcile = Some(result);

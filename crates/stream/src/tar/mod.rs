@@ -25,7 +25,7 @@ pub use walk::{Walked, walk};
 const NAMED_MAX: usize = 100;
 
 /// Says of a path below the root whether it is left out, with all that is in it.
-pub type LeftOut = fn(&std::path::Path) -> bool;
+pub type LeftOut<'a> = &'a dyn Fn(&std::path::Path) -> bool;
 
 /// What a finished archive holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -32,7 +32,7 @@ pub struct Packing<'a> {
     /// Is told of every file.
     pub lister: Option<Lister<'a>>,
     /// What is left out.
-    pub left_out: Option<LeftOut>,
+    pub left_out: Option<LeftOut<'a>>,
 }
 
 /// Packs `root`, a directory or a single file, into `out`.

@@ -30,7 +30,7 @@ pub struct Tree {
 /// [`super::pack`]; what vanishes meanwhile is passed over.
 pub fn measure(
     root: &Path,
-    left_out: Option<LeftOut>,
+    left_out: Option<LeftOut<'_>>,
     cancel: &CancellationToken,
 ) -> Result<Tree, PackError> {
     check_root(root)?;
