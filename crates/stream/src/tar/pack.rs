@@ -45,7 +45,7 @@ pub fn pack<'a, W: Write>(
     packing: Packing<'a>,
     cancel: &'a CancellationToken,
 ) -> Result<(W, Packed, Finished), PackError> {
-    check_root(root)?;
+    let meta = check_root(root)?;
     let mut packer = Packer {
         root,
         builder: Builder::new(out),
@@ -56,12 +56,12 @@ pub fn pack<'a, W: Write>(
         packing,
         cancel,
     };
-    if root.is_dir() {
+    if meta.is_dir() {
         packer.tree()?;
     } else {
         let name = root.file_name().unwrap_or(root.as_os_str());
-        let real = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
-        if real.is_file() {
+        if meta.is_file() {
+            let real = fs::canonicalize(root).map_err(|error| unreadable_root(root, &error))?;
             packer.file(CWD, &real, Path::new(name))?;
         } else {
             packer.skipped(Path::new(name), "no file");

@@ -1,7 +1,7 @@
 //! How large a tree is, and whether all of it may be read, by looking at every name and opening every file.
 
 use std::ffi::CStr;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -33,11 +33,11 @@ pub fn measure(
     left_out: Option<LeftOut<'_>>,
     cancel: &CancellationToken,
 ) -> Result<Tree, PackError> {
-    check_root(root)?;
+    let meta = check_root(root)?;
     let mut tree = Tree::default();
-    if root.is_file() {
+    if meta.is_file() {
         tree.files = 1;
-        tree.bytes = fs::metadata(root).map_or(0, |meta| meta.len());
+        tree.bytes = meta.len();
         return Ok(tree);
     }
     let mut unreadable = Unreadable::default();
@@ -127,8 +127,8 @@ impl Unreadable {
     }
 }
 
-/// The root is there, may be read, and is not an empty directory.
-pub fn check_root(root: &Path) -> Result<(), PackError> {
+/// The root is there, may be read, and is not an empty directory. What it is.
+pub fn check_root(root: &Path) -> Result<Metadata, PackError> {
     let unreadable = |error: io::Error| unreadable_root(root, &error);
     let meta = match fs::metadata(root) {
         Ok(meta) => meta,
@@ -140,14 +140,14 @@ pub fn check_root(root: &Path) -> Result<(), PackError> {
         Err(error) => return Err(unreadable(error)),
     };
     if !meta.is_dir() {
-        return Ok(());
+        return Ok(meta);
     }
     match fs::read_dir(root).map_err(unreadable)?.next() {
         None => Err(PackError::RootEmpty {
             path: root.to_owned(),
         }),
         Some(Err(error)) => Err(unreadable(error)),
-        Some(Ok(_)) => Ok(()),
+        Some(Ok(_)) => Ok(meta),
     }
 }
 
