@@ -55,7 +55,13 @@ impl Accepted {
                 )
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
+            Err(error) => Err(io::Error::new(
+                error.kind(),
+                format!(
+                    "{} cannot be read ({error}): where that stays so, move it away, and every anomaly counts as open",
+                    path(root).display()
+                ),
+            )),
         }
     }
 
@@ -65,6 +71,17 @@ impl Accepted {
             tracing::warn!("{error}; every anomaly counts as open");
             Self::default()
         })
+    }
+
+    /// As [`Accepted::read_or_nothing`] where the file is damaged; an error of the disk is one.
+    pub fn read_unless_damaged(root: &Path) -> io::Result<Self> {
+        match Self::read(root) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!("{error}; every anomaly counts as open");
+                Ok(Self::default())
+            }
+            read => read,
+        }
     }
 
     /// Keeps it. The caller holds the lock.

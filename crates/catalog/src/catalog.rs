@@ -3,9 +3,10 @@
 //! A set has its final name only when it is complete, and loses that name before its files go. Names that are not ours are never
 //! touched.
 
+mod look;
+
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -15,8 +16,9 @@ use crate::accepted::Accepted;
 use crate::anomaly::Anomaly;
 use crate::drill::DrillReport;
 use crate::history::History;
-use crate::manifest::{Manifest, ManifestError, SUMS};
+use crate::manifest::{MANIFEST, Manifest, ManifestError, SUMS};
 use crate::set::{Selector, SetId};
+use look::{failure, is_unread, lacking, size};
 
 /// backupd's own directory in the backup directory: lock, history.
 pub const PRIVATE: &str = ".backupd";
@@ -35,6 +37,7 @@ pub struct Catalog {
 
 /// A set as it lies on disk.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "facts, each of its own")]
 pub struct Entry {
     /// Its id, which is its directory's name.
     pub id: SetId,
@@ -48,6 +51,8 @@ pub struct Entry {
     pub why_not_good: Option<String>,
     /// Whether all its files are there with their sizes, and there are any.
     pub complete: bool,
+    /// Whether the disk refused to tell whether it is good: nothing is known of it, and [`Entry::why_not_good`] has the disk's words.
+    pub unread: bool,
     /// Whether its run ended with an anomaly that nobody has accepted.
     pub odd: bool,
     /// Of all its files.
@@ -91,6 +96,17 @@ pub struct PartialSet {
     pub dir: PathBuf,
 }
 
+/// What killed runs left.
+#[derive(Debug, Default)]
+pub struct Leftovers {
+    /// Sets in the making.
+    pub partial: Vec<PartialSet>,
+    /// Sets that have lost their names, and not all of their files.
+    pub removed: Vec<SetId>,
+    /// Their directories.
+    pub names: Vec<String>,
+}
+
 /// Why no set was found.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are named in the messages")]
@@ -114,6 +130,11 @@ pub enum FindError {
         root.display()
     )]
     OnlyOdd { root: PathBuf, sets: usize },
+    /// The disk refuses to tell whether it is the newest good one.
+    #[error(
+        "nobody can say which set is the newest good one, for {set} could not be looked at: {why}; name a set by its id to use it all the same"
+    )]
+    Unread { set: SetId, why: String },
     /// There are only failed or damaged ones.
     #[error("none of the {sets} set(s) in {} is good: `backupd list` says why", root.display())]
     NoGoodSet { root: PathBuf, sets: usize },
@@ -162,9 +183,10 @@ impl Catalog {
         let damaged = match History::open(&self.root) {
             Ok(history) => history.damaged()?,
             // A copy of sets without the private directory has no history.
-            Err(_) => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
         };
-        let accepted = Accepted::read_or_nothing(&self.root);
+        let accepted = Accepted::read_unless_damaged(&self.root)?;
         let mut entries: Vec<Entry> = self
             .ids()?
             .into_iter()
@@ -188,7 +210,18 @@ impl Catalog {
         let sets = entries.len();
         match selector {
             Selector::Latest => {
-                if let Some(at) = newest_good(&entries, now) {
+                let good = newest_good(&entries, now);
+                let newer = &entries[good.map_or(0, |at| at + 1)..];
+                let unread = newer
+                    .iter()
+                    .rfind(|entry| entry.unread && !entry.id.is_from_the_future(now));
+                if let Some(unread) = unread {
+                    return Err(FindError::Unread {
+                        set: unread.id,
+                        why: unread.why_not_good.clone().unwrap_or_default(),
+                    });
+                }
+                if let Some(at) = good {
                     let newer = entries[at..].iter().filter(|entry| {
                         entry.has_open_anomaly() && !entry.id.is_from_the_future(now)
                     });
@@ -249,8 +282,9 @@ impl Catalog {
         )))
     }
 
-    /// Gives a complete set its name.
-    pub fn seal(&self, partial: &PartialSet) -> io::Result<()> {
+    /// Gives a complete set its name. What is in its directory and none of its files goes first: a step that failed may have left it.
+    /// Where it cannot be made to survive a power cut it has no name.
+    pub fn seal(&self, partial: &PartialSet, manifest: &Manifest) -> io::Result<()> {
         let path = self.path(partial.id);
         if path.exists() {
             return Err(io::Error::new(
@@ -258,8 +292,24 @@ impl Catalog {
                 format!("{} is there already", path.display()),
             ));
         }
+        for entry in fs::read_dir(&partial.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let mut artifacts = manifest.artifacts.iter();
+            if name == MANIFEST || name == SUMS || artifacts.any(|one| name == *one.file) {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
         durable::sync_dir(&partial.dir)?;
-        durable::rename(&partial.dir, &path)
+        durable::rename(&partial.dir, &path).inspect_err(|_| {
+            // Where it has not got the name, there is nothing to take back.
+            let _ = durable::rename(&path, &partial.dir);
+        })
     }
 
     /// Removes a set in the making.
@@ -267,36 +317,45 @@ impl Catalog {
         fs::remove_dir_all(partial.dir)
     }
 
-    /// Removes what killed runs left: sets in the making and on their way out. The caller holds the lock, so nobody is at work on them.
-    pub fn sweep(&self) -> io::Result<Vec<String>> {
-        let mut removed = Vec::new();
+    /// What killed runs left: sets in the making, and sets on their way out. While the lock is held nobody is at work on them.
+    pub fn leftovers(&self) -> io::Result<Leftovers> {
+        let mut left = Leftovers::default();
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let stem = name.strip_prefix('.').and_then(|name| {
-                name.strip_suffix(PARTIAL)
-                    .or_else(|| name.strip_suffix(REMOVED))
-            });
-            let ours = stem.is_some_and(|stem| stem.parse::<SetId>().is_ok());
-            if ours && entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-                removed.push(name);
+            let id = |suffix| name.strip_prefix('.')?.strip_suffix(suffix)?.parse().ok();
+            let (partial, removed) = (id(PARTIAL), id(REMOVED));
+            if (partial.is_none() && removed.is_none()) || !entry.file_type()?.is_dir() {
+                continue;
             }
+            let dir = entry.path();
+            left.partial
+                .extend(partial.map(|id| PartialSet { id, dir }));
+            left.removed.extend(removed);
+            left.names.push(name);
         }
-        removed.sort();
-        Ok(removed)
+        left.names.sort();
+        Ok(left)
     }
 
-    /// Removes a finished set: first its name, then its files, so that a half-removed set is never seen.
-    pub fn remove(&self, id: &SetId) -> io::Result<()> {
-        let aside = self.aside(*id, REMOVED);
-        durable::rename(&self.path(*id), &aside)?;
-        DrillReport::remove(&self.root, *id);
+    /// Takes a finished set's name, so that a half-removed set is never seen; [`Catalog::clear`] removes its files.
+    pub fn unname(&self, id: SetId) -> io::Result<()> {
+        durable::rename(&self.path(id), &self.aside(id, REMOVED))
+    }
+
+    /// Whether there is a set of this id, as far as can be told.
+    pub fn has(&self, id: SetId) -> bool {
+        self.path(id).try_exists().unwrap_or(true)
+    }
+
+    /// Removes what is left of a set without a name. Its files go last: what fails before them is done again by whoever finds them.
+    pub fn clear(&self, id: SetId) -> io::Result<()> {
+        DrillReport::remove(&self.root, id)?;
         // A line too many in it means nothing: no other set ever has this id.
         let _ = Accepted::update(&self.root, |accepted| {
-            accepted.sets.remove(id);
+            accepted.sets.remove(&id);
         });
-        fs::remove_dir_all(aside)
+        fs::remove_dir_all(self.aside(id, REMOVED))
     }
 
     fn ids(&self) -> io::Result<Vec<SetId>> {
@@ -323,22 +382,23 @@ impl Catalog {
                 })
             }
         });
-        let lacking = manifest
-            .as_ref()
-            .map_or(Some(String::new()), |manifest| lacking(&path, manifest));
-        let has_artifacts = manifest
-            .as_ref()
-            .is_ok_and(|manifest| !manifest.artifacts.is_empty());
-        let complete = has_artifacts && lacking.is_none();
+        let (mut unread, mut complete) = (is_unread(&manifest), false);
         let why_not_good = match &manifest {
             Err(error) => Some(error.to_string()),
-            Ok(manifest) => failure(manifest)
-                .or(lacking)
-                .or_else(|| damage.map(|what| format!("found damaged by verify: {what}"))),
+            Ok(manifest) => {
+                let (failure, lack) = (failure(manifest), lacking(&path, manifest));
+                let is_refused = lack.as_ref().is_some_and(|lack| lack.is_unread);
+                complete = !manifest.artifacts.is_empty() && (lack.is_none() || is_refused);
+                unread = failure.is_none() && is_refused;
+                failure
+                    .or(lack.map(|lack| lack.words))
+                    .or_else(|| damage.map(|what| format!("found damaged by verify: {what}")))
+            }
         };
         Entry {
             id,
             complete,
+            unread,
             bytes: size(&path),
             good: why_not_good.is_none(),
             why_not_good,
@@ -363,45 +423,6 @@ impl Catalog {
 /// Where the newest set to count on is among sets in the order of their ids: what `latest` means.
 pub fn newest_good(entries: &[Entry], now: DateTime<Utc>) -> Option<usize> {
     entries.iter().rposition(|entry| entry.counts(now))
-}
-
-/// Why a run did not make a good set.
-fn failure(manifest: &Manifest) -> Option<String> {
-    (!manifest.is_good()).then(|| {
-        manifest
-            .first_error()
-            .unwrap_or_else(|| "its run did not succeed".to_owned())
-    })
-}
-
-/// What a look at names and sizes finds wanting.
-fn lacking(path: &Path, manifest: &Manifest) -> Option<String> {
-    if !path.join(SUMS).is_file() {
-        return Some(format!("{SUMS} is missing"));
-    }
-    manifest.artifacts.iter().find_map(|artifact| {
-        match fs::symlink_metadata(path.join(&artifact.file)) {
-            Err(error) => Some(format!("{}: {error}", artifact.file)),
-            Ok(meta) if !meta.is_file() || meta.size() != artifact.bytes => Some(format!(
-                "{} has not the size it was written with",
-                artifact.file
-            )),
-            Ok(_) => None,
-        }
-    })
-}
-
-/// Sum of the sizes of a directory's files; what cannot be looked at counts nothing.
-fn size(path: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(path) else {
-        return 0;
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .filter(fs::Metadata::is_file)
-        .map(|meta| meta.size())
-        .sum()
 }
 
 #[cfg(test)]

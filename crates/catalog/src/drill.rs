@@ -172,9 +172,12 @@ impl DrillReport {
     }
 
     /// Forgets a set's report, with the set.
-    pub fn remove(root: &Path, set: SetId) {
-        // Most sets have none.
-        let _ = fs::remove_file(path(root, set));
+    pub fn remove(root: &Path, set: SetId) -> io::Result<()> {
+        match fs::remove_file(path(root, set)) {
+            // Most sets have none.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 }
 

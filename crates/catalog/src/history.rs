@@ -128,15 +128,13 @@ impl History {
     /// The history below a backup directory, which must have its `.backupd` already to be written to.
     pub fn open(root: &Path) -> io::Result<Self> {
         let private = root.join(crate::catalog::PRIVATE);
-        if private.is_dir() {
-            Ok(Self {
+        let words = |why: &dyn std::fmt::Display| format!("{}: {why}", private.display());
+        match private.metadata() {
+            Ok(meta) if meta.is_dir() => Ok(Self {
                 path: private.join("history.jsonl"),
-            })
-        } else {
-            Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("{} does not exist", private.display()),
-            ))
+            }),
+            Ok(_) => Err(io::Error::other(words(&"is no directory"))),
+            Err(error) => Err(io::Error::new(error.kind(), words(&error))),
         }
     }
 

@@ -37,6 +37,8 @@ pub struct Candidate {
     pub good: bool,
     /// Whether its run ended with an anomaly that nobody has accepted.
     pub odd: bool,
+    /// Whether the disk refused to tell whether it is good.
+    pub unread: bool,
     /// Whether all its files are there with their sizes, however its run ended and whatever reading them found.
     pub complete: bool,
     /// Whether it is known to be a set of ours.
@@ -54,8 +56,8 @@ pub struct Decision {
     pub reasons: Vec<String>,
 }
 
-/// Decides about every set, in the order of their ids. While an anomaly is open, its set stays, and so does every older one. While no set
-/// is good, none goes that has all its files: it is all there is.
+/// Decides about every set, in the order of their ids. While an anomaly is open, its set stays, and so does every older one; so it is with
+/// a set that could not be looked at, which may have one. While no set is good, none goes that has all its files: it is all there is.
 pub fn plan(candidates: &[Candidate], policy: &Policy, now: DateTime<Utc>) -> Vec<Decision> {
     let mut newest_first: Vec<&Candidate> = candidates.iter().collect();
     newest_first.sort_by_key(|candidate| std::cmp::Reverse(candidate.id));
@@ -67,14 +69,24 @@ pub fn plan(candidates: &[Candidate], policy: &Policy, now: DateTime<Utc>) -> Ve
     let odd = newest_first
         .iter()
         .filter(|candidate| candidate.good && candidate.odd);
-    let last_odd = odd.map(|candidate| candidate.id).max();
+    let unread = newest_first.iter().filter(|candidate| candidate.unread);
+    let last = Last {
+        odd: odd.map(|candidate| candidate.id).max(),
+        unread: unread.map(|candidate| candidate.id).max(),
+    };
     let rules = Rules::new(&good, policy);
     let mut decisions: Vec<Decision> = newest_first
         .iter()
-        .map(|candidate| decide(candidate, &rules, good.is_empty(), last_odd, policy, now))
+        .map(|candidate| decide(candidate, &rules, good.is_empty(), &last, policy, now))
         .collect();
     decisions.reverse();
     decisions
+}
+
+/// The newest sets that hold what is older.
+struct Last {
+    odd: Option<SetId>,
+    unread: Option<SetId>,
 }
 
 /// The good sets that each counting rule keeps.
@@ -140,7 +152,7 @@ fn decide(
     candidate: &Candidate,
     rules: &Rules,
     none_is_good: bool,
-    last_odd: Option<SetId>,
+    last: &Last,
     policy: &Policy,
     now: DateTime<Utc>,
 ) -> Decision {
@@ -148,8 +160,13 @@ fn decide(
     // What the source was before may be what somebody wants back; what it is since, nobody has judged.
     if candidate.good && candidate.odd {
         reasons.push("its anomaly is open".to_owned());
-    } else if let Some(last) = last_odd.filter(|last| candidate.id < *last) {
+    } else if let Some(last) = last.odd.filter(|last| candidate.id < *last) {
         reasons.push(format!("older than the open anomaly of {last}"));
+    }
+    if candidate.unread {
+        reasons.push("it could not be looked at".to_owned());
+    } else if let Some(last) = last.unread.filter(|last| candidate.id < *last) {
+        reasons.push(format!("older than {last}, which could not be looked at"));
     }
     if candidate.id.is_from_the_future(now) {
         // The clock was wrong, then or now: nobody can say how old it is, and it counts for no rule.

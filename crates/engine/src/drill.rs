@@ -475,7 +475,7 @@ mod tests {
         manifest.status = RunStatus::Succeeded;
         manifest.write(&partial.dir).unwrap();
         manifest.write_sums(&partial.dir).unwrap();
-        catalog.seal(&partial).unwrap();
+        catalog.seal(&partial, &manifest).unwrap();
         let set = Selector::Prefix(partial.id.to_string());
         let cancel = CancellationToken::new();
         let path = std::env::split_paths("/usr/bin:/usr/local/bin").collect::<Vec<_>>();

@@ -168,14 +168,23 @@ fn check_backup_dir(config: &Config, found: &mut Preflight) -> bool {
 
 /// Why a backup directory cannot be used, with the fix.
 pub(crate) fn backup_dir_fault(dir: &Path) -> Option<String> {
-    if !dir.exists() {
-        return Some(format!(
-            "BACKUP_DIR {} does not exist: create it, or mount the backup volume there",
-            dir.display()
-        ));
-    }
-    if !dir.is_dir() {
-        return Some(format!("BACKUP_DIR {} is not a directory", dir.display()));
+    match dir.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Some(format!(
+                "BACKUP_DIR {} does not exist: create it, or mount the backup volume there",
+                dir.display()
+            ));
+        }
+        Err(error) => {
+            return Some(format!(
+                "BACKUP_DIR {} cannot be looked at: {error}",
+                dir.display()
+            ));
+        }
+        Ok(meta) if !meta.is_dir() => {
+            return Some(format!("BACKUP_DIR {} is not a directory", dir.display()));
+        }
+        Ok(_) => {}
     }
     let error =
         rustix::fs::access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).err()?;

@@ -8,40 +8,66 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::event::{Event, Observer};
+use crate::turn::sweep;
 
 /// What retention decided and did.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Pruned {
     /// Every set with its fate and the rules that decided it.
     pub decisions: Vec<Decision>,
+    /// Sets that could not be looked at, with the reason: they stay, and so does every older one.
+    pub unread: Vec<(SetId, String)>,
     /// Sets that were removed.
     pub removed: Vec<SetId>,
+    /// Removed sets of which something is left, with the reason: whoever prunes or runs next removes it.
+    pub left: Vec<(SetId, String)>,
     /// Sets that could not be removed, with the reason.
     pub failed: Vec<(SetId, String)>,
 }
 
+impl Pruned {
+    /// What was not done, each in a sentence.
+    pub fn faults(&self) -> Vec<String> {
+        let unread = self.unread.iter().map(|(set, why)| {
+            format!("{set} could not be looked at, so it stays, and every older set: {why}")
+        });
+        let left = self.left.iter().map(|(set, why)| {
+            format!("{set} is removed, and something of it is left for the next run or prune to remove: {why}")
+        });
+        let failed = self
+            .failed
+            .iter()
+            .map(|(set, why)| format!("{set} could not be removed: {why}"));
+        unread.chain(left).chain(failed).collect()
+    }
+}
+
 /// What the policy would do now. Changes nothing.
-pub fn decide(
-    catalog: &Catalog,
-    policy: &Policy,
-    now: DateTime<Utc>,
-) -> std::io::Result<Vec<Decision>> {
-    let candidates: Vec<Candidate> = catalog
-        .list()?
+pub fn decide(catalog: &Catalog, policy: &Policy, now: DateTime<Utc>) -> std::io::Result<Pruned> {
+    let entries = catalog.list()?;
+    let candidates: Vec<Candidate> = entries
         .iter()
         .map(|entry| Candidate {
             id: entry.id,
             good: entry.good,
             odd: entry.odd,
+            unread: entry.unread,
             complete: entry.complete,
             // Without a manifest of ours, or with one of a newer backupd, nobody can say what it is: never removed.
             removable: entry.manifest.is_ok(),
         })
         .collect();
-    Ok(plan(&candidates, policy, now))
+    let unread = entries.into_iter().filter(|entry| entry.unread);
+    Ok(Pruned {
+        decisions: plan(&candidates, policy, now),
+        unread: unread
+            .map(|entry| (entry.id, entry.why_not_good.unwrap_or_default()))
+            .collect(),
+        ..Pruned::default()
+    })
 }
 
-/// Removes what the policy does not keep. The caller holds the lock.
+/// Removes what the policy does not keep, and what earlier removals left. The caller holds the lock.
 pub fn prune(
     catalog: &Catalog,
     history: &History,
@@ -49,24 +75,28 @@ pub fn prune(
     now: DateTime<Utc>,
     observer: &dyn Observer,
 ) -> std::io::Result<Pruned> {
-    let mut pruned = Pruned {
-        decisions: decide(catalog, policy, now)?,
-        ..Pruned::default()
-    };
+    sweep(catalog, history)?;
+    let mut pruned = decide(catalog, policy, now)?;
     for decision in pruned.decisions.iter().filter(|decision| !decision.keep) {
-        match catalog.remove(&decision.id) {
-            Ok(()) => {
-                history.append(
-                    now,
-                    &Happening::SetRemoved {
-                        set: decision.id,
-                        reasons: decision.reasons.clone(),
-                    },
-                )?;
-                observer.on(&Event::SetRemoved { set: decision.id });
-                pruned.removed.push(decision.id);
-            }
-            Err(error) => pruned.failed.push((decision.id, error.to_string())),
+        let set = decision.id;
+        let unnamed = catalog.unname(set);
+        if let Err(error) = &unnamed
+            && catalog.has(set)
+        {
+            pruned.failed.push((set, error.to_string()));
+            continue;
+        }
+        let removed = Happening::SetRemoved {
+            set,
+            reasons: decision.reasons.clone(),
+        };
+        let cleared = unnamed
+            .and_then(|()| history.append(now, &removed))
+            .and_then(|()| catalog.clear(set));
+        observer.on(&Event::SetRemoved { set });
+        pruned.removed.push(set);
+        if let Err(error) = cleared {
+            pruned.left.push((set, error.to_string()));
         }
     }
     Ok(pruned)

@@ -13,6 +13,7 @@ use catalog::history::{Happening, History};
 use catalog::lock::LockError;
 use catalog::manifest::{Manifest, RunStatus, StepStatus};
 use catalog::set::SetId;
+use chrono::{DateTime, Utc};
 use stream::artifact::Meter;
 use tokio_util::sync::CancellationToken;
 
@@ -119,10 +120,6 @@ pub async fn run(
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<Finished, RunError> {
-    let directory = |what: &str| {
-        let what = what.to_owned();
-        move |source| RunError::Directory { what, source }
-    };
     let catalog = match Catalog::open(&config.backup_dir) {
         Ok(catalog) => catalog,
         // Preflight has the words for a directory that is missing or not writable, and finds what else must be mended.
@@ -141,32 +138,42 @@ pub async fn run(
         run: SetId::at(began),
         trigger: origin.trigger.clone(),
     });
-    let leftovers = sweep(&catalog, &history)
-        .map_err(directory("remains of a killed run could not be removed"))?;
     let note = RefusalNote {
         history: &history,
         origin,
         began: clock_start,
     };
+    let made = make(config, &catalog, &note, began, observer, cancel).await;
+    if let Err(error) = &made {
+        note.write(error);
+    }
+    made
+}
+
+/// Makes one set, with the lock held.
+async fn make(
+    config: &Config,
+    catalog: &Catalog,
+    note: &RefusalNote<'_>,
+    began: DateTime<Utc>,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<Finished, RunError> {
+    let (origin, history) = (note.origin, note.history);
+    let leftovers = sweep(catalog, history)
+        .map_err(directory("remains of a killed run could not be removed"))?;
     if !leftovers.is_empty() {
         observer.on(&Event::LeftoversRemoved { names: leftovers });
     }
 
     let mut ledger = Ledger::new(observer);
     let checked = caught(ledger.preflight(config, cancel)).await;
-    let checked = match checked.map_err(RunError::Defect) {
-        Ok(_) if cancel.is_cancelled() => Err(RunError::Interrupted),
-        Ok(found) => found.refused().map_or(Ok(found), Err),
-        Err(error) => Err(error),
-    };
-    let found = match checked {
-        Ok(found) => found,
-        Err(error) => {
-            note.write(&error);
-            return Err(error);
-        }
-    };
-    wait_for_a_person(config, origin, &catalog, &found, observer)?;
+    let found = checked.map_err(RunError::Defect)?;
+    if cancel.is_cancelled() {
+        return Err(RunError::Interrupted);
+    }
+    let found = found.refused().map_or(Ok(found), Err)?;
+    wait_for_a_person(config, origin, catalog, &found, observer)?;
 
     let partial = catalog
         .begin(began)
@@ -187,8 +194,8 @@ pub async fn run(
         Ok(()) if cancel.is_cancelled() => Err(RunError::Interrupted),
         Ok(()) => finish(
             config,
-            &catalog,
-            &history,
+            catalog,
+            history,
             &partial,
             &mut manifest,
             &mut ledger,
@@ -197,20 +204,25 @@ pub async fn run(
         Err(error) => Err(error),
     };
     if let Err(error) = outcome {
-        discard(&catalog, partial, observer);
-        note.write(&error);
+        discard(catalog, partial, observer);
         return Err(error);
     }
 
     Ok(conclude(
         config,
-        &catalog,
-        &history,
+        catalog,
+        history,
         observer,
         manifest,
-        clock_start,
+        note.began,
         ledger.passing,
     ))
+}
+
+/// The backup directory failed under what was being done.
+fn directory(what: &str) -> impl FnOnce(std::io::Error) -> RunError + use<> {
+    let what = what.to_owned();
+    move |source| RunError::Directory { what, source }
 }
 
 /// Keeps the run in history and applies retention. The set has its name: nothing here can take that back.
@@ -418,7 +430,7 @@ fn finish(
     manifest.finished_at = Some(clock::now());
     manifest.write(&partial.dir)?;
     manifest.write_sums(&partial.dir)?;
-    catalog.seal(partial)
+    catalog.seal(partial, manifest)
 }
 
 /// Retention after a good run. The set is made and good: what fails here is told, and fails nothing.
@@ -430,12 +442,8 @@ fn retain(
 ) -> Option<Pruned> {
     match prune(catalog, history, &config.retention, clock::now(), observer) {
         Ok(pruned) => {
-            for (set, reason) in &pruned.failed {
-                warn(
-                    observer,
-                    "retention",
-                    format!("{set} could not be removed: {reason}"),
-                );
+            for fault in pruned.faults() {
+                warn(observer, "retention", fault);
             }
             Some(pruned)
         }

@@ -179,7 +179,7 @@ pub fn survey(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Survey {
 fn read(dir: &Path, policy: &Policy, survey: &mut Survey) -> std::io::Result<()> {
     let catalog = Catalog::open_read_only(dir)?;
     survey.free = space::free(dir)?;
-    survey.fates = decide(&catalog, policy, survey.taken_at)?;
+    survey.fates = decide(&catalog, policy, survey.taken_at)?.decisions;
     survey.sets = catalog.list()?;
     let detailed_from = survey.sets.len().saturating_sub(DETAILED);
     for entry in &mut survey.sets[..detailed_from] {

@@ -37,10 +37,29 @@ pub fn tidy(dir: &Path) -> std::io::Result<Vec<String>> {
     }
 }
 
-/// Removes what a killed run left, and says in history what it could not say itself. The caller holds the lock.
+/// Removes what a killed run or removal left, and says in history what it could not say itself. The caller holds the lock.
 pub(crate) fn sweep(catalog: &Catalog, history: &History) -> std::io::Result<Vec<String>> {
-    let names = catalog.sweep()?;
-    if !names.is_empty() {
+    let left = catalog.leftovers()?;
+    let known = if left.removed.is_empty() {
+        Vec::new()
+    } else {
+        history.read()?
+    };
+    for set in left.removed {
+        let is_told = known.iter().any(
+            |record| matches!(record.happening, Happening::SetRemoved { set: told, .. } if told == set),
+        );
+        if !is_told {
+            let reasons = vec!["its removal was cut off".to_owned()];
+            history.append(clock::now(), &Happening::SetRemoved { set, reasons })?;
+        }
+        catalog.clear(set)?;
+    }
+    let is_killed = !left.partial.is_empty();
+    for partial in left.partial {
+        catalog.discard(partial)?;
+    }
+    if is_killed {
         let killed = Happening::RunRefused {
             reasons: vec!["killed; the unfinished set was removed".to_owned()],
             trigger: None,
@@ -49,7 +68,7 @@ pub(crate) fn sweep(catalog: &Catalog, history: &History) -> std::io::Result<Vec
         };
         history.append(clock::now(), &killed)?;
     }
-    Ok(names)
+    Ok(left.names)
 }
 
 /// Takes the lock, when its turn has come.
@@ -69,7 +88,11 @@ pub(crate) async fn take_turn(
                     told = true;
                 }
             }
-            Err(error) => return Err(RunError::Locked(error)),
+            Err(LockError::Io { path, source }) => {
+                let what = format!("the lock {path} could not be taken");
+                return Err(RunError::Directory { what, source });
+            }
+            Err(held) => return Err(RunError::Locked(held)),
         }
         tokio::select! {
             () = tokio::time::sleep(TURN_EVERY) => {}
@@ -89,6 +112,8 @@ impl RefusalNote<'_> {
     pub fn write(&self, error: &RunError) {
         let reasons = match error {
             RunError::Refused { reasons, .. } => reasons.clone(),
+            // A daemon that waits says so itself.
+            RunError::Strangers { .. } => return,
             other => vec![other.to_string()],
         };
         let _ = self.history.append(

@@ -9,16 +9,14 @@ use engine::prune::{Pruned, decide, prune};
 use super::{Exit, Refusal, open, print_json, print_text};
 use crate::cli::Prune;
 use crate::env::Environment;
+use crate::render;
 use crate::render::table::Table;
 
 pub fn execute(asked: &Prune, environment: &Environment) -> Result<Exit, Refusal> {
     let (dir, policy) = environment.retention()?;
     let now = clock::now();
     let pruned = if asked.dry_run {
-        Pruned {
-            decisions: decide(&open(&dir)?, &policy, now)?,
-            ..Pruned::default()
-        }
+        decide(&open(&dir)?, &policy, now)?
     } else {
         open(&dir)?;
         let catalog = Catalog::open(&dir)?;
@@ -36,11 +34,12 @@ pub fn execute(asked: &Prune, environment: &Environment) -> Result<Exit, Refusal
     } else {
         print_text(&table(&pruned, asked.dry_run))?;
     }
-    Ok(if pruned.failed.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    let faults = pruned.faults();
+    if faults.is_empty() {
+        return Ok(Exit::Done);
+    }
+    render::error::say(&faults.join("; "));
+    Ok(Exit::Failed)
 }
 
 fn table(pruned: &Pruned, dry_run: bool) -> String {

@@ -44,7 +44,7 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
     });
     manifest.write(&partial.dir).unwrap();
     manifest.write_sums(&partial.dir).unwrap();
-    catalog.seal(&partial).unwrap();
+    catalog.seal(&partial, &manifest).unwrap();
     partial.id
 }
 
@@ -168,7 +168,8 @@ fn latest_passes_over_open_anomalies_until_they_are_accepted() {
     assert_eq!(latest().unwrap(), (plain, vec![second]));
     accept(second);
     assert_eq!(latest().unwrap(), (second, vec![]));
-    catalog.remove(&second).unwrap();
+    catalog.unname(second).unwrap();
+    catalog.clear(second).unwrap();
     let left = Accepted::read(dir.path()).unwrap().sets;
     assert_eq!(left.into_iter().collect::<Vec<_>>(), [first]);
     // What cannot be read has accepted nothing.
@@ -243,17 +244,41 @@ fn sweeping_takes_only_what_a_run_left() {
     )
     .unwrap();
     fs::create_dir(root.join(".20261104T000000Z.removed")).unwrap();
+    let left = catalog.leftovers().unwrap();
     assert_eq!(
-        catalog.sweep().unwrap(),
+        left.names,
         [".20261103T000000Z.partial", ".20261104T000000Z.removed"]
     );
+    for partial in left.partial {
+        catalog.discard(partial).unwrap();
+    }
+    for removed in left.removed {
+        catalog.clear(removed).unwrap();
+    }
     for name in foreign {
         assert!(root.join(name).is_dir(), "{name}");
     }
     assert!(root.join(".20261101T000000Z.partial").is_file());
     assert_eq!(catalog.list().unwrap().len(), 1);
-    catalog.remove(&kept).unwrap();
+    catalog.unname(kept).unwrap();
+    assert!(!catalog.has(kept));
+    catalog.clear(kept).unwrap();
     assert_eq!(catalog.list().unwrap().len(), 0);
+}
+
+#[test]
+fn a_sealed_set_holds_its_files_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let partial = catalog.begin(moment("20261120T020000Z")).unwrap();
+    let manifest = Manifest::begin(partial.id, "manual", partial.id.time());
+    manifest.write(&partial.dir).unwrap();
+    manifest.write_sums(&partial.dir).unwrap();
+    fs::write(partial.dir.join(".a.gz.partial"), b"half").unwrap();
+    fs::create_dir_all(partial.dir.join(".reconcile-x/y")).unwrap();
+    catalog.seal(&partial, &manifest).unwrap();
+    let names = fs::read_dir(catalog.path(partial.id)).unwrap().count();
+    assert_eq!(names, 2);
 }
 
 #[test]

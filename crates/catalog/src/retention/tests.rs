@@ -8,6 +8,7 @@ fn set(text: &str, good: bool) -> Candidate {
         id: text.parse().unwrap(),
         good,
         odd: false,
+        unread: false,
         complete: good,
         removable: true,
     }
@@ -169,6 +170,7 @@ prop_compose! {
             id: SetId::at(DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()),
             good,
             odd,
+            unread: false,
             removable: removable || good,
         }).collect()
     }
@@ -213,7 +215,7 @@ proptest! {
         // As `Catalog::begin` names it.
         let newest = sets.iter().map(|set| set.id).filter(|id| !id.is_from_the_future(now)).max();
         let made = SetId::at(now).max(newest.map_or(SetId::at(now), SetId::next));
-        let sets: Vec<Candidate> = sets.into_iter().chain([Candidate { id: made, good: true, odd: false, complete: true, removable: true }]).collect();
+        let sets: Vec<Candidate> = sets.into_iter().chain([Candidate { id: made, good: true, odd: false, unread: false, complete: true, removable: true }]).collect();
         prop_assert!(plan(&sets, &policy, now).iter().any(|decision| decision.id == made && decision.keep));
     }
 
@@ -264,4 +266,26 @@ fn while_no_set_is_good_those_with_all_their_files_stay() {
         kept(&sets, &policy(Some(7)), "20261120T020000Z"),
         ["20261120T000000Z"]
     );
+}
+
+#[test]
+fn what_could_not_be_looked_at_stays_with_everything_older() {
+    let unread = Candidate {
+        unread: true,
+        complete: true,
+        ..set("20260103T000000Z", false)
+    };
+    let sets = [
+        set("20260101T000000Z", true),
+        set("20260102T000000Z", false),
+        unread,
+        set("20260104T000000Z", true),
+        set("20260105T000000Z", true),
+    ];
+    let now = "2026-06-01T00:00:00Z".parse().unwrap();
+    let kept: Vec<bool> = plan(&sets, &policy(None), now)
+        .iter()
+        .map(|decision| decision.keep)
+        .collect();
+    assert_eq!(kept, [true, true, true, false, true]);
 }

@@ -56,6 +56,7 @@ impl Years {
                 id: manifest.set,
                 good: true,
                 odd: self.is_odd(manifest),
+                unread: false,
                 complete: true,
                 removable: true,
             })

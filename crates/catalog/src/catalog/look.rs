@@ -1,0 +1,75 @@
+//! What a look at a set's names and sizes tells. What the disk refuses to tell is no word against a set.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use crate::manifest::{Manifest, ManifestError, SUMS};
+
+/// What is wanting.
+pub(super) struct Lack {
+    /// In words.
+    pub words: String,
+    /// Whether the disk refused to tell, so that nothing is known.
+    pub is_unread: bool,
+}
+
+/// What names and sizes beside the manifest find wanting.
+pub(super) fn lacking(path: &Path, manifest: &Manifest) -> Option<Lack> {
+    let missing = |file: &str| format!("{file} is missing");
+    let sums = look(path, SUMS, missing(SUMS), |_| true);
+    sums.or_else(|| {
+        manifest.artifacts.iter().find_map(|artifact| {
+            let file = artifact.file.as_str();
+            let words = format!("{file} has not the size it was written with");
+            look(path, file, words, |bytes| bytes == artifact.bytes)
+        })
+    })
+}
+
+fn look(dir: &Path, file: &str, wrong: String, is_right: impl Fn(u64) -> bool) -> Option<Lack> {
+    match fs::symlink_metadata(dir.join(file)) {
+        Ok(meta) if meta.is_file() && is_right(meta.size()) => None,
+        Ok(_) => Some(Lack {
+            words: wrong,
+            is_unread: false,
+        }),
+        Err(error) => Some(Lack {
+            words: format!("{file}: {error}"),
+            is_unread: is_refused(&error),
+        }),
+    }
+}
+
+/// Whether the disk refused to give the manifest.
+pub(super) fn is_unread(manifest: &Result<Manifest, ManifestError>) -> bool {
+    matches!(manifest, Err(ManifestError::Unreadable(error)) if is_refused(error))
+}
+
+/// Whether the system refused, other than by saying that nothing is there.
+fn is_refused(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound
+}
+
+/// Why a run did not make a good set.
+pub(super) fn failure(manifest: &Manifest) -> Option<String> {
+    (!manifest.is_good()).then(|| {
+        manifest
+            .first_error()
+            .unwrap_or_else(|| "its run did not succeed".to_owned())
+    })
+}
+
+/// Sum of the sizes of a directory's files; what cannot be looked at counts nothing.
+pub(super) fn size(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|meta| meta.size())
+        .sum()
+}
