@@ -46,6 +46,8 @@ static const struct call { const char *kind; int number; enum where where; } cal
     {"link", SYS_linkat, AT}, {"stat", SYS_statx, AT}, {"stat", SYS_newfstatat, AT},
     {"chown", SYS_fchownat, AT}, {"chown", SYS_fchown, OPEN}, {"chmod", SYS_fchmod, OPEN}, {"chmod", SYS_fchmodat, AT},
     {"attribute", SYS_setxattr, PATH}, {"attribute", SYS_lsetxattr, PATH}, {"attribute", SYS_fsetxattr, OPEN},
+    {"attributes", SYS_flistxattr, OPEN}, {"attributes", SYS_fgetxattr, OPEN}, {"target", SYS_readlinkat, AT},
+    {"access", SYS_faccessat, AT}, {"access", SYS_faccessat2, AT}, {"space", SYS_statfs, PATH},
     {"read", SYS_read, OPEN}, {"read", SYS_pread64, OPEN}, {"write", SYS_write, OPEN}, {"write", SYS_pwrite64, OPEN},
     {"list", SYS_getdents64, OPEN}, {"size", SYS_ftruncate, OPEN}, {"room", SYS_fallocate, OPEN},
     {"sync", SYS_fsync, OPEN}, {"sync", SYS_fdatasync, OPEN}, {"sync", SYS_syncfs, OPEN},

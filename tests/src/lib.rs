@@ -18,6 +18,7 @@ pub mod hostile;
 pub mod proxy;
 pub mod server;
 pub mod set;
+pub mod shelf;
 pub mod stack;
 pub mod storage;
 mod template;
