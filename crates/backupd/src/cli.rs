@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use catalog::set::Selector;
 use clap::{Args, Parser, Subcommand};
 
+use crate::render::remedy::Where;
+
 const AFTER_HELP: &str = "\
 Settings come from the environment; docs/configuration.md lists them all.
 SET is a set's id (20261120T020000Z), a unique beginning of one, or `latest`, the newest good set without an open anomaly.
@@ -49,6 +51,13 @@ pub enum Command {
     /// Look at everything a run needs and change nothing
     #[command(after_help = AFTER_HELP)]
     Check(Output),
+    /// Say what is not as it should be, what that means, and which line repairs it; and whether a restore could be made right now
+    ///
+    /// Puts together what `check`, `status` and `restore --dry-run` find, reads what a restore would read of the newest good set, and
+    /// changes nothing. Its last line is the verdict. Exits 0 when the stack could be restored right now, 1 when not. In Compose it is
+    /// asked where a restore is made: docker compose run --rm --entrypoint backupd restore doctor
+    #[command(after_help = AFTER_HELP)]
+    Doctor(Doctor),
     /// List the sets that are kept, oldest first
     #[command(after_help = AFTER_HELP)]
     List(Output),
@@ -122,6 +131,17 @@ pub struct Output {
     pub json: bool,
 }
 
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Where the lines are to be typed; without it as this process runs: `compose` in a container, `host` elsewhere
+    #[arg(long = "for", value_enum, value_name = "WHERE")]
+    pub at: Option<Where>,
+    /// How facts are printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
 /// A command on one set.
 #[derive(Debug, Args)]
 pub struct OneSet {
@@ -145,7 +165,7 @@ pub struct Verify {
 }
 
 /// Options of `restore`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "options of a command line")]
 pub struct Restore {
     /// The set: an id, a unique beginning of one, or `latest`

@@ -97,9 +97,10 @@ impl From<SetId> for String {
 }
 
 /// How a person points at a set.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Selector {
     /// The newest good set without an open anomaly.
+    #[default]
     Latest,
     /// The one set whose id begins so.
     Prefix(String),

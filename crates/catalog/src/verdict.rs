@@ -67,46 +67,39 @@ pub struct Verdict {
     pub reasons: Vec<String>,
 }
 
+/// A fault, and what it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What it is of.
+    pub of: Concern,
+    /// In a sentence.
+    pub text: String,
+}
+
+/// What a fault is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concern {
+    /// The backup directory.
+    Directory,
+    /// The daemon's scheduler.
+    Scheduler,
+    /// Anomalies, and sources that are others than the sets'.
+    Odd,
+    /// The last run failed.
+    LastRun,
+    /// The newest good set is too old, or there is none.
+    Age,
+    /// Sets from the future.
+    Future,
+    /// Drills.
+    Drills,
+}
+
 /// Judges.
 pub fn judge(situation: &Situation) -> Verdict {
-    let mut faults = Vec::new();
-    if let Some(fault) = &situation.directory_fault {
-        faults.push(fault.clone());
-    }
-    if situation.silence > situation.max_silence {
-        faults.push(format!(
-            "the scheduler has not been heard of for {}: restart the container",
-            span(situation.silence)
-        ));
-    }
-    faults.extend(situation.odd.iter().cloned());
-    if let Some(words) = &situation.last_failure {
-        faults.push(format!("the last run failed: {words}"));
-    }
+    let found = faults(situation).into_iter();
+    let faults: Vec<String> = found.map(|fault| fault.text).collect();
     let now = situation.now;
-    match situation.newest_good {
-        Some(good) if now - good > situation.max_age => faults.push(format!(
-            "the newest good set is {} old, more than {} (BACKUP_MAX_AGE_HOURS)",
-            span(now - good),
-            span(situation.max_age)
-        )),
-        // Whether there are sets cannot be told.
-        None if situation.directory_fault.is_some() => {}
-        None if situation.future_sets > 0 => faults.push(format!(
-            "{} good set(s) are dated in the future, and none is from the past: the clock is or was wrong",
-            situation.future_sets
-        )),
-        None if now > situation.first_set_by => {
-            faults.push("there is no good set".to_owned());
-        }
-        // Recent enough, or too early to complain.
-        Some(_) | None => {}
-    }
-    faults.extend(drill_faults(
-        &situation.drills,
-        now,
-        situation.newest_good.is_some(),
-    ));
     match (faults.is_empty(), situation.newest_good) {
         (false, _) => Verdict {
             health: Health::Unhealthy,
@@ -121,6 +114,62 @@ pub fn judge(situation: &Situation) -> Verdict {
             reasons: vec!["there is no good set yet; the first run is to come".to_owned()],
         },
     }
+}
+
+/// Every fault.
+pub fn faults(situation: &Situation) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut say = |of: Concern, text: String| faults.push(Fault { of, text });
+    if let Some(fault) = &situation.directory_fault {
+        say(Concern::Directory, fault.clone());
+    }
+    if situation.silence > situation.max_silence {
+        let silence = span(situation.silence);
+        say(
+            Concern::Scheduler,
+            format!("the scheduler has not been heard of for {silence}: restart the container"),
+        );
+    }
+    for odd in &situation.odd {
+        say(Concern::Odd, odd.clone());
+    }
+    if let Some(words) = &situation.last_failure {
+        say(Concern::LastRun, format!("the last run failed: {words}"));
+    }
+    let now = situation.now;
+    match situation.newest_good {
+        Some(good) if now - good > situation.max_age => say(
+            Concern::Age,
+            format!(
+                "the newest good set is {} old, more than {} (BACKUP_MAX_AGE_HOURS)",
+                span(now - good),
+                span(situation.max_age)
+            ),
+        ),
+        // Whether there are sets cannot be told.
+        None if situation.directory_fault.is_some() => {}
+        None if situation.future_sets > 0 => {
+            say(Concern::Future, from_the_future(situation.future_sets));
+        }
+        None if now > situation.first_set_by => {
+            say(Concern::Age, "there is no good set".to_owned());
+        }
+        // Recent enough, or too early to complain.
+        Some(_) | None => {}
+    }
+    let any_set = situation.newest_good.is_some();
+    for text in drill_faults(&situation.drills, now, any_set) {
+        say(Concern::Drills, text);
+    }
+    faults
+}
+
+fn from_the_future(sets: usize) -> String {
+    let sets = match sets {
+        1 => "1 good set is".to_owned(),
+        sets => format!("{sets} good sets are"),
+    };
+    format!("{sets} dated in the future, and none is from the past: the clock is or was wrong")
 }
 
 fn drill_faults(drills: &Drills, now: DateTime<Utc>, any_set: bool) -> Vec<String> {
@@ -221,7 +270,7 @@ mod tests {
                     ..none(now())
                 },
                 Health::Unhealthy,
-                "2 good set(s) are dated in the future",
+                "2 good sets are dated in the future",
             ),
             (
                 Situation {

@@ -30,7 +30,7 @@ pub struct Check {
 }
 
 /// How a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// As it should be.
@@ -55,8 +55,13 @@ pub enum Blocks {
 /// What is wrong, with what its repair needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Settings.
-    Settings,
+    /// A setting is wrong.
+    Settings {
+        /// Its name.
+        wrong: String,
+        /// The name that it should have, where its name is what is wrong.
+        right: Option<String>,
+    },
     /// There is no such backup directory.
     NoDirectory(PathBuf),
     /// It cannot be written to.
@@ -89,6 +94,8 @@ pub enum Fault {
     Gone,
     /// A tree is not there, or empty.
     NoTree(PathBuf),
+    /// The directory that a tree is to be restored into is not there.
+    NoParent(PathBuf),
     /// Parts of a tree cannot be read.
     TreeUnreadable(PathBuf),
     /// A restore of the tree is at work or was cut off.
@@ -112,7 +119,14 @@ pub enum Fault {
     /// A file of the set is not what it was.
     Damaged(SetId),
     /// The server cannot have extensions of the source.
-    NoExtension(Place, Vec<String>),
+    NoExtension {
+        /// The database.
+        place: Place,
+        /// Major version of its server.
+        major: u32,
+        /// The extensions.
+        names: Vec<String>,
+    },
     /// The server is of an older major version than the dumped one.
     OlderServer(u32),
     /// The server takes no connections to the database.
@@ -211,6 +225,72 @@ impl Check {
     /// Whether a run, or a step of it, would end at it.
     pub fn stops_run(&self) -> bool {
         self.outcome == Outcome::Failed && self.blocks != Blocks::Restore
+    }
+}
+
+impl Fault {
+    /// A word for machines, the same in every version.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Settings { .. } => "settings",
+            Self::NoDirectory(_) => "no_directory",
+            Self::DirectoryNotWritable(_) => "directory_not_writable",
+            Self::NoTools => "no_tools",
+            Self::NoRoom(_) => "no_room",
+            Self::Server(_, how) => match how {
+                NoAnswer::Silent => "server_silent",
+                NoAnswer::Rejected => "role_rejected",
+                NoAnswer::NoDatabase => "no_database",
+                NoAnswer::Tls => "tls",
+                NoAnswer::Other => "server_refuses",
+            },
+            Self::Database(_, about) => match about {
+                About::HalfRestored => "half_restored",
+                About::Newer { .. } => "newer_server",
+                About::MayNotRead { .. } => "may_not_read",
+                About::Pooler => "pooler",
+                About::Standby => "standby",
+                About::NotUtf8 => "not_utf8",
+                About::Locks { .. } => "locks",
+                About::Prepared { .. } => "prepared_transactions",
+                About::InvalidIndexes { .. } => "invalid_indexes",
+                About::ForeignRefreshes => "foreign_refreshes",
+                About::LostNames => "lost_names",
+                About::UnsteadyChecks => "unsteady_checks",
+                About::Tablespaces => "tablespaces",
+            },
+            Self::Owners => "owners",
+            Self::NotKeycloak => "not_keycloak",
+            Self::MayNotRestore { .. } => "may_not_restore",
+            Self::InNoSet { .. } => "in_no_set",
+            Self::Gone => "gone",
+            Self::NoTree(_) => "no_tree",
+            Self::NoParent(_) => "no_parent",
+            Self::TreeUnreadable(_) => "tree_unreadable",
+            Self::TreeHalfRestored => "tree_half_restored",
+            Self::TreeNotWritable(_) => "tree_not_writable",
+            Self::NoAttributes => "no_attributes",
+            Self::NoRoomForTree(_) => "no_room_for_tree",
+            Self::NoSet => "no_set",
+            Self::OnlyAnomalies => "only_anomalies",
+            Self::OnlyFuture => "future_sets",
+            Self::NotInSet => "not_in_set",
+            Self::NoTarget(_) => "no_target",
+            Self::Damaged(_) => "damaged",
+            Self::NoExtension { .. } => "no_extension",
+            Self::OlderServer(_) => "older_server",
+            Self::Closed(_) => "closed",
+            Self::Clients => "clients",
+            Self::Anomaly(_) => "anomaly",
+            Self::NoRecentSet => "no_recent_set",
+            Self::Waits => "waits",
+            Self::NoProof => "no_proof",
+            Self::NoScratchServer(_) => "no_scratch_server",
+            Self::NoFence => "no_fence",
+            Self::NoDaemon => "no_daemon",
+            Self::PortTaken(_) => "port_taken",
+            Self::NoSchedule => "no_schedule",
+        }
     }
 }
 

@@ -161,11 +161,21 @@ impl Survey {
     }
 }
 
-/// Asks a backup directory. A fault is an answer too.
+/// Asks a backup directory, and tries to write to it. A fault is an answer too.
 pub fn survey(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Survey {
+    let fault = backup_dir_fault(dir).or_else(|| write_fault(dir));
+    taken(dir, policy, now, fault)
+}
+
+/// As [`survey`], and leaves no trace.
+pub fn look(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Survey {
+    taken(dir, policy, now, backup_dir_fault(dir))
+}
+
+fn taken(dir: &Path, policy: &Policy, now: DateTime<Utc>, fault: Option<String>) -> Survey {
     let mut survey = Survey {
         taken_at: now,
-        fault: backup_dir_fault(dir).or_else(|| write_fault(dir)),
+        fault,
         ..Survey::default()
     };
     if let Err(error) = read(dir, policy, &mut survey) {

@@ -149,16 +149,7 @@ impl Scratch {
         fencing: Fencing,
         cancel: &CancellationToken,
     ) -> Result<Self, ScratchError> {
-        if let Some(missing) = PROGRAMS
-            .into_iter()
-            .find(|program| !bindir.join(program).is_file())
-        {
-            return Err(ScratchError::NoServer {
-                bindir: bindir.to_owned(),
-                missing,
-                major,
-            });
-        }
+        programs(bindir, major)?;
         let failed = |source| ScratchError::Io {
             path: dir.to_owned(),
             source,
@@ -286,6 +277,30 @@ impl Scratch {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+/// Whether a server could be started: its programs are there, and can be fenced. Starts nothing.
+pub fn is_ready(bindir: &Path, major: u32, fencing: Fencing) -> Result<(), ScratchError> {
+    programs(bindir, major)?;
+    match fencing {
+        Fencing::Off => Ok(()),
+        Fencing::Required => crate::fence::around(bindir, "postgres")
+            .account(Accounts::find().server)
+            .try_out()
+            .map_err(ScratchError::NotFenced),
+    }
+}
+
+fn programs(bindir: &Path, major: u32) -> Result<(), ScratchError> {
+    let mut programs = PROGRAMS.into_iter();
+    match programs.find(|program| !bindir.join(program).is_file()) {
+        Some(missing) => Err(ScratchError::NoServer {
+            bindir: bindir.to_owned(),
+            missing,
+            major,
+        }),
+        None => Ok(()),
     }
 }
 

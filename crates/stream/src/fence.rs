@@ -172,6 +172,11 @@ impl Fence {
         self
     }
 
+    /// Whether a program could be started behind it here.
+    pub fn try_out(&self) -> Result<(), FenceError> {
+        in_a_thread(|| self.restrict())
+    }
+
     /// Starts a program behind it.
     pub(crate) fn start(&self, command: &mut Command) -> Result<(Child, Known), FenceError> {
         let runtime = Handle::try_current().map_err(io::Error::other);

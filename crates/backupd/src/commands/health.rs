@@ -38,7 +38,7 @@ pub async fn execute(arguments: &cli::Health, environment: &Environment) -> Resu
     Ok(exit)
 }
 
-async fn answer(addr: SocketAddr) -> Result<Report, Refusal> {
+pub async fn answer(addr: SocketAddr) -> Result<Report, Refusal> {
     match tokio::time::timeout(WITHIN, ask(addr)).await {
         Ok(Ok(report)) => Ok(report),
         Ok(Err(error)) => Err(no_answer(addr, &error.to_string())),
@@ -56,7 +56,7 @@ fn no_answer(addr: SocketAddr, why: &str) -> Refusal {
 }
 
 /// A server that listens on all addresses is asked on this machine's own.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
+pub fn reachable(mut addr: SocketAddr) -> SocketAddr {
     if addr.ip().is_unspecified() {
         addr.set_ip(match addr.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

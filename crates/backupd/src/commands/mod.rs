@@ -2,6 +2,7 @@
 
 mod accept;
 mod check;
+mod doctor;
 mod drill;
 mod health;
 mod list;
@@ -73,6 +74,7 @@ pub async fn dispatch(command: Command, environment: Environment) -> ExitCode {
         Command::Health(arguments) => health::execute(&arguments, &environment).await,
         Command::Run(asked) => Box::pin(run::execute(&asked, &environment, &signals)).await,
         Command::Check(output) => check::execute(&output, &environment, &signals).await,
+        Command::Doctor(asked) => Box::pin(doctor::execute(&asked, &environment, &signals)).await,
         Command::List(output) => list::execute(&output, &environment),
         Command::Show(asked) => show::execute(&asked, &environment),
         Command::Verify(asked) => verify::execute(&asked, &environment, &signals).await,

@@ -138,8 +138,13 @@ pub struct Disk {
 impl State {
     /// Begins with a first survey, which may block.
     pub fn new(service: Service) -> Self {
-        let now = clock::now();
-        let first = survey(&service.config.backup_dir, &service.config.retention, now);
+        let (config, now) = (&service.config, clock::now());
+        let first = survey(&config.backup_dir, &config.retention, now);
+        Self::of(service, first, now)
+    }
+
+    /// What a daemon with these settings would know by this survey.
+    pub fn of(service: Service, first: Survey, now: DateTime<Utc>) -> Self {
         Self {
             service,
             live: Live::default(),
@@ -217,7 +222,7 @@ impl State {
         let silence = self.silence();
         let newest = survey.newest_good(now);
         Report {
-            verdict: self.verdict(&survey, silence, now),
+            verdict: verdict::judge(&self.situation(&survey, silence, now)),
             backupd: env!("CARGO_PKG_VERSION").to_owned(),
             schedule: self.service.schedule.as_ref().map(ToString::to_string),
             current_run: self.live.current(),
@@ -254,7 +259,12 @@ impl State {
         }
     }
 
-    fn verdict(&self, survey: &Survey, silence: TimeDelta, now: DateTime<Utc>) -> Verdict {
+    /// Every fault, each with what it is of.
+    pub fn faults(&self, now: DateTime<Utc>) -> Vec<verdict::Fault> {
+        verdict::faults(&self.situation(&self.survey(), self.silence(), now))
+    }
+
+    fn situation(&self, survey: &Survey, silence: TimeDelta, now: DateTime<Utc>) -> Situation {
         let failure = survey
             .last_run
             .as_ref()
@@ -272,7 +282,7 @@ impl State {
                 span(overdue)
             )
         });
-        verdict::judge(&Situation {
+        Situation {
             now,
             newest_good: survey.newest_good(now).map(|entry| entry.id.time()),
             future_sets: survey.future_sets(now),
@@ -284,7 +294,7 @@ impl State {
             max_silence: MAX_SILENCE,
             directory_fault: hangs.or_else(|| survey.fault.clone()),
             drills: self.drills(survey),
-        })
+        }
     }
 
     /// What waits for a person, in sentences.

@@ -15,7 +15,7 @@ use catalog::manifest::Manifest;
 use catalog::retention::Policy;
 use chrono::{DateTime, Utc};
 use engine::Config;
-use engine::config::{DatabaseSource, ToolSearch};
+use engine::config::{DatabaseSource, ToolSearch, TreeSource};
 use engine::restore::database::ways_in;
 
 pub use logging::{LogFormat, Logging};
@@ -29,6 +29,11 @@ pub use service::Service;
 pub struct Problems(Vec<String>);
 
 impl Problems {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     fn say(&mut self, problem: impl Into<String>) {
         self.0.push(problem.into());
     }
@@ -215,6 +220,14 @@ impl Environment {
         let others = sources::others_of(set, &databases);
         let all = databases.into_iter().chain(others);
         all.map(|source| source.label).collect()
+    }
+
+    /// What the settings name rightly and a restore of everything brings back: databases, and Storage.
+    pub fn labels(&self) -> Vec<String> {
+        let (databases, trees) = sources::read(&self.vars, &mut Problems::default());
+        let storage = trees.into_iter().filter(TreeSource::is_storage);
+        let databases = databases.into_iter().map(|source| source.label);
+        databases.chain(storage.map(|tree| tree.label)).collect()
     }
 
     /// Where databases are restored to: the sources themselves, and as whom. On the worst day not everything is set: what is wrong

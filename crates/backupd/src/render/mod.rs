@@ -3,5 +3,6 @@
 pub mod anomaly;
 pub mod error;
 pub mod progress;
+pub mod remedy;
 pub mod set;
 pub mod table;

@@ -28,6 +28,11 @@ pub fn obstacles(request: &TreeRequest<'_>) -> Vec<Check> {
 
 fn fault_of(request: &TreeRequest<'_>, error: &RestoreError) -> Fault {
     let root = request.to.to_owned();
+    if let Some(parent) = root.parent()
+        && !parent.is_dir()
+    {
+        return Fault::NoParent(parent.to_owned());
+    }
     match error {
         RestoreError::Room { fault, .. } => match fault {
             RoomFault::NoAttributes => Fault::NoAttributes,

@@ -322,8 +322,17 @@ impl Admin {
 
     /// Transactions that were prepared for two-phase commit in a database: nothing ends them but whoever prepared them.
     pub async fn prepared_transactions(&self, name: &str) -> Result<Vec<String>, ServerError> {
+        self.prepared("gid", name).await
+    }
+
+    /// The same, each as a literal of SQL.
+    pub(super) async fn prepared_literals(&self, name: &str) -> Result<Vec<String>, ServerError> {
+        self.prepared("pg_catalog.quote_literal(gid)", name).await
+    }
+
+    async fn prepared(&self, what: &str, name: &str) -> Result<Vec<String>, ServerError> {
         let query = format!(
-            "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = {} ORDER BY prepared LIMIT 10",
+            "SELECT {what} FROM pg_catalog.pg_prepared_xacts WHERE database = {} ORDER BY prepared, gid",
             literal(name)
         );
         self.server.names(&query).await

@@ -209,7 +209,7 @@ pub async fn refusals(
     if !transactions.is_empty() {
         found.push(RestoreError::Prepared {
             name: name.to_owned(),
-            literals: transactions.iter().map(|name| literal(name)).collect(),
+            literals: admin.prepared_literals(name).await?,
             transactions,
         });
     }

@@ -10,14 +10,15 @@ use catalog::history::{Happening, History};
 use catalog::identity::Identity;
 use catalog::lock::Lock;
 use catalog::manifest::{Kind, Manifest};
-use engine::finding::Check;
+use engine::finding::{Check, Fault};
 use engine::{clock, identity};
 use postgres::restore::is_too_long;
+use postgres::tools::Tools;
 use postgres::words::one_line;
 
 use super::{Exit, Refusal, find};
 use crate::cli::Restore;
-use crate::env::Environment;
+use crate::env::{Environment, Problems};
 use crate::render;
 use crate::signals::Signals;
 
@@ -100,6 +101,52 @@ fn in_the_way(stops: &[&Check]) -> String {
         .iter()
         .map(|check| format!("  in the way: {}\n", one_line(&check.text)));
     lines.collect()
+}
+
+/// Everything that `restore latest` would meet, each database and Storage alone. What is wrong with one says nothing of the others.
+pub async fn obstacles(entry: &Entry, tools: &Tools, environment: &Environment) -> Vec<Check> {
+    let asked = Restore::default();
+    let Ok(manifest) = &entry.manifest else {
+        return Vec::new();
+    };
+    let chosen = match choose(&asked, entry, manifest) {
+        Ok(chosen) => chosen,
+        Err(refusal) => {
+            return vec![Check::obstacle(
+                "restore",
+                refusal.to_string(),
+                Fault::NoSet,
+            )];
+        }
+    };
+    let mut found = Vec::new();
+    for label in chosen.databases {
+        let targets = environment.restore_targets(std::slice::from_ref(&label), Some(manifest));
+        match targets {
+            Ok(targets) => {
+                for target in &targets {
+                    let request = database::request(&asked, entry, target, tools);
+                    found.extend(engine::restore::database::obstacles(&request).await);
+                }
+            }
+            Err(problems) => found.push(no_target(&label, &problems)),
+        }
+    }
+    for label in chosen.trees {
+        match environment.storage_root() {
+            Ok(root) => {
+                let request = tree::request(&asked, entry, &label, &root);
+                found.extend(engine::restore::blocked::obstacles(&request));
+            }
+            Err(problems) => found.push(no_target(&label, &problems)),
+        }
+    }
+    found
+}
+
+fn no_target(label: &str, problems: &Problems) -> Check {
+    let words: Vec<&str> = problems.iter().collect();
+    Check::obstacle(label, words.join("; "), Fault::NoTarget(label.to_owned()))
 }
 
 /// Which servers the databases are restored to.

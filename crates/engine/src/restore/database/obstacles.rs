@@ -70,17 +70,20 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
         let text = format!("is not in set {}", request.entry.id);
         return vec![Check::obstacle(label, text, Fault::NotInSet)];
     };
-    let dsn = request.own.to_database(request.name);
-    let obstacle = |error: &RestoreError| {
-        Check::obstacle(label, error.to_string(), fault_of(label, &dsn, error))
+    let mut dsn = request.own.to_database(request.name);
+    let obstacle = |dsn: &Dsn, error: &RestoreError| {
+        Check::obstacle(label, error.to_string(), fault_of(label, dsn, error))
     };
     let admin = match connect(&request.dsns, request.name).await {
         Ok(admin) => admin,
-        Err(error) => return vec![obstacle(&error)],
+        Err(error) => return vec![obstacle(&dsn, &error)],
     };
+    // Whoever repairs it does so as the role that can.
+    dsn.user.clone_from(&admin.server.dsn().user);
     let asked = async {
         let refused = refusals(&admin, request.name, request.beside).await?;
-        let mut found: Vec<Check> = refused.iter().map(obstacle).collect();
+        let refused = refused.iter().map(|error| obstacle(&dsn, error));
+        let mut found: Vec<Check> = refused.collect();
         found.extend(extensions(request, artifact, &admin, &dsn).await?);
         let then = artifact.source.as_ref().and_then(Source::major);
         if let Some(then) = then.filter(|then| *then > admin.major) {
@@ -104,7 +107,7 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
     };
     match asked.await {
         Ok(found) => found,
-        Err(error) => vec![obstacle(&error)],
+        Err(error) => vec![obstacle(&dsn, &error)],
     }
 }
 
@@ -142,6 +145,10 @@ async fn extensions(
         listed(&absent, NAMED)
     );
     let place = Place::of(request.label, dsn);
-    let fault = Fault::NoExtension(place, absent);
+    let fault = Fault::NoExtension {
+        place,
+        major: admin.major,
+        names: absent,
+    };
     Ok(Some(Check::obstacle(request.label, text, fault)))
 }
