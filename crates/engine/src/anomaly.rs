@@ -56,6 +56,16 @@ fn compare(
 ) -> std::io::Result<Vec<Anomaly>> {
     let entries = catalog.list()?;
     let settings = &config.anomaly;
+    let newest_first = entries.iter().rev();
+    let unread = newest_first
+        .take_while(|entry| !entry.counts(now))
+        .find(|entry| entry.unread);
+    if let Some(unread) = unread {
+        // What it was is what the new one should be compared with.
+        let why = unread.why_not_good.as_deref().unwrap_or_default();
+        let words = format!("{} could not be looked at: {why}", unread.id);
+        return Err(std::io::Error::other(words));
+    }
     let counted: Vec<&Manifest> = entries
         .iter()
         .filter(|entry| entry.counts(now))
