@@ -23,6 +23,13 @@ const DAY: i64 = 24 * 60 * 60;
 const PRIVATE: [&str; 4] = ["accepted.json", "drills", "history.jsonl", "lock"];
 /// What a set of the database must hold.
 const ROW: &str = "a row of the database";
+/// A table, and the objects of [`Shelf::storage`].
+const DATABASE: &str = "
+CREATE TABLE t AS SELECT 'ROW' AS content;
+CREATE SCHEMA storage;
+CREATE TABLE storage.objects (bucket_id text, name text, version text);
+INSERT INTO storage.objects VALUES ('a', 'b', 'one'), ('a', 'two', NULL), ('c', 'three', NULL), ('c', 'again', NULL);
+";
 
 /// Sets, a tree and perhaps a database to make more of, and what all of them were.
 #[derive(Debug)]
@@ -64,8 +71,7 @@ impl Shelf {
             spoilt: String::new(),
         };
         if let Some(server) = server {
-            let sql = format!("CREATE TABLE t AS SELECT '{ROW}' AS content");
-            server.psql("postgres", &sql);
+            server.psql("postgres", &DATABASE.replace("ROW", ROW));
         }
         shelf.fill();
         fs::create_dir(shelf.backups()).unwrap();
@@ -155,7 +161,8 @@ impl Shelf {
         self.path("backups")
     }
 
-    fn storage(&self) -> PathBuf {
+    /// The tree.
+    pub fn storage(&self) -> PathBuf {
         self.path("storage")
     }
 
@@ -175,16 +182,16 @@ impl Shelf {
         }
     }
 
-    /// The call with a fault at the backup directory or the tree: how it ended, and what became of the fault.
+    /// The call with a fault in one of the directories: how it ended, and what became of the fault.
     pub fn faulty(
         &self,
         call: Backupd,
         kinds: &str,
         action: Action,
         nth: usize,
+        directories: &[&Path],
     ) -> (Outcome, Report) {
-        let directories: [&Path; 2] = [&self.backups(), &self.storage()];
-        let fault = Fault::new(kinds, action, nth, &directories, self.dir.path());
+        let fault = Fault::new(kinds, action, nth, directories, self.dir.path());
         let outcome = fault.around(call).run();
         (outcome, fault.report())
     }
