@@ -317,6 +317,52 @@ fn sigterm_does_not_wait_for_a_server_that_hangs() {
 }
 
 #[test]
+fn idle_connections_keep_no_healthcheck_out() {
+    let stack = Stack::new();
+    let daemon = Daemon::start(&stack, &[]);
+    daemon.wait_until_healthy();
+    let mut idle: Vec<_> = (0..16).map(|_| daemon.connect()).collect();
+    // Each that is closed is opened again, as who means harm would.
+    for _ in 0..8 {
+        let health = daemon.backupd(["health"]).run();
+        assert_eq!(health.code, Some(0), "{health}");
+        idle.push(daemon.connect());
+    }
+    drop(idle);
+}
+
+#[test]
+fn a_page_on_the_internet_does_not_read_the_status_by_a_name_of_its_own() {
+    let stack = Stack::new();
+    let daemon = Daemon::start(
+        &stack,
+        &[("BACKUP_HTTP_HOSTS", "status.example.org, other.example.org")],
+    );
+    for path in ["/", "/health", "/metrics"] {
+        let asked =
+            |host: &str| daemon.say(&format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"));
+        for host in ["rebound.example:8484", "127.0.0.1.rebound.example"] {
+            let answer = asked(host);
+            assert!(answer.starts_with("HTTP/1.1 421 "), "{host}: {answer}");
+            assert!(
+                answer.contains("BACKUP_HTTP_HOSTS") && !answer.contains("supabase"),
+                "{answer}"
+            );
+        }
+        for host in [
+            "127.0.0.1",
+            "localhost:8484",
+            "[::1]",
+            "backup:8484",
+            "status.example.org",
+        ] {
+            let answer = asked(host);
+            assert!(!answer.starts_with("HTTP/1.1 421 "), "{host}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn wrong_settings_stop_the_start_with_the_field_named() {
     let stack = Stack::new();
     let outcome = stack

@@ -1,16 +1,19 @@
 //! The status server: `/health`, `/metrics` and a page. It only reads what is known already, so it answers while a dump runs, and
 //! nothing that comes in through it starts or changes anything.
 //!
-//! Every connection is short and bounded: one request, small headers, a time limit. Loopback, where healthchecks come from, has slots of
-//! its own, so that a flood from outside does not make a healthy container look ill.
+//! Every connection is short and bounded: one request, small headers, a time limit. Where there are too many, the oldest is closed: who
+//! connects and says nothing keeps nobody out. Loopback, where healthchecks come from, is counted apart, so that a flood from outside does
+//! not make a healthy container look ill.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State as Extract;
+use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use catalog::verdict::Health;
@@ -19,14 +22,14 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::state::State;
-use super::{metrics, page};
+use super::{hosts, metrics, page};
 
-/// Connections at once; more are closed unanswered.
+/// Connections at once; for one more, the oldest is closed.
 const CONNECTIONS: usize = 64;
 /// Those from this machine, besides.
 const LOOPBACK_CONNECTIONS: usize = 16;
@@ -45,9 +48,10 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, cancel: Cancellatio
         .route("/", get(status_page))
         .route("/health", get(health))
         .route("/metrics", get(prometheus))
+        .layer(middleware::from_fn_with_state(state.clone(), meant))
         .with_state(state);
-    let outside = Arc::new(Semaphore::new(CONNECTIONS));
-    let loopback = Arc::new(Semaphore::new(LOOPBACK_CONNECTIONS));
+    let mut outside = Open::new(CONNECTIONS);
+    let mut loopback = Open::new(LOOPBACK_CONNECTIONS);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -62,24 +66,60 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, cancel: Cancellatio
                 continue;
             }
         };
-        let slots = if is_loopback(peer) {
-            &loopback
+        let open = if is_loopback(peer) {
+            &mut loopback
         } else {
-            &outside
+            &mut outside
         };
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            debug!(%peer, "status server: too many connections");
-            continue;
-        };
+        open.make_room();
         let app = app.clone();
-        tokio::spawn(async move {
+        let answering = tokio::spawn(async move {
             let ended = tokio::time::timeout(ALL_WITHIN, converse(connection, app)).await;
             if !matches!(ended, Ok(Ok(()))) {
                 debug!(%peer, "status server: {ended:?}");
             }
-            drop(slot);
         });
+        open.connections.push_back(answering.abort_handle());
     }
+}
+
+/// Connections that are open, the oldest first.
+struct Open {
+    most: usize,
+    connections: VecDeque<AbortHandle>,
+}
+
+impl Open {
+    fn new(most: usize) -> Self {
+        Self {
+            most,
+            connections: VecDeque::with_capacity(most),
+        }
+    }
+
+    fn make_room(&mut self) {
+        self.connections.retain(|open| !open.is_finished());
+        while self.connections.len() >= self.most {
+            if let Some(oldest) = self.connections.pop_front() {
+                debug!("status server: too many connections, the oldest is closed");
+                oldest.abort();
+            }
+        }
+    }
+}
+
+/// Answers those alone who ask for this server.
+async fn meant(Extract(state): Extract<Arc<State>>, request: Request, next: Next) -> Response {
+    let named = &state.service.http_hosts;
+    if hosts::is_meant(request.uri(), request.headers(), named) {
+        return next.run(request).await;
+    }
+    let text = "This status server is not meant for the name that it was asked under: ask by its address, or have BACKUP_HTTP_HOSTS name it.\n";
+    respond(
+        StatusCode::MISDIRECTED_REQUEST,
+        "text/plain; charset=utf-8",
+        text.to_owned(),
+    )
 }
 
 fn is_loopback(peer: SocketAddr) -> bool {

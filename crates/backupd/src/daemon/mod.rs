@@ -5,6 +5,7 @@
 
 pub mod control;
 mod driller;
+mod hosts;
 mod http;
 mod live;
 mod metrics;

@@ -61,6 +61,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("BACKUP_RETRIES"),
     plain("BACKUP_MAX_AGE_HOURS"),
     plain("BACKUP_HTTP_ADDR"),
+    plain("BACKUP_HTTP_HOSTS"),
     plain("BACKUP_CONTROL_SOCKET"),
     secret("BACKUP_RESTORE_URLS"),
     plain("BACKUP_DRILL"),

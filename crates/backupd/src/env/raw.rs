@@ -74,6 +74,7 @@ pub struct Service {
     pub backup_drill_schedule: Option<String>,
     pub backup_max_drill_age_days: Option<String>,
     pub backup_http_addr: Option<String>,
+    pub backup_http_hosts: Option<String>,
     pub backup_control_socket: Option<String>,
 }
 

@@ -50,6 +50,8 @@ pub struct Service {
     pub drills: Drills,
     /// Where the status server listens.
     pub http_addr: SocketAddr,
+    /// Names, in small letters, that the status server may be asked under besides its addresses.
+    pub http_hosts: Vec<String>,
     /// Where the control socket is.
     pub control_socket: PathBuf,
 }
@@ -107,6 +109,7 @@ pub(super) fn read(
         problems,
     );
     let http_addr = http_addr(vars, problems);
+    let http_hosts = http_hosts(raw.backup_http_hosts.as_deref(), problems);
     let control_socket = control_socket(vars, problems);
     Some(Service {
         config: config?,
@@ -117,6 +120,7 @@ pub(super) fn read(
         max_age: TimeDelta::hours(i64::from(hours)),
         drills,
         http_addr: http_addr?,
+        http_hosts,
         control_socket: control_socket?,
     })
 }
@@ -134,6 +138,24 @@ pub(super) fn http_addr(
         ));
     }
     addr
+}
+
+fn http_hosts(value: Option<&str>, problems: &mut Problems) -> Vec<String> {
+    let names = value.unwrap_or_default().split(',').map(str::trim);
+    let names: Vec<String> = names
+        .filter(|name| !name.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect();
+    for name in &names {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if !name.chars().all(is_name) {
+            problems.say(format!(
+                "BACKUP_HTTP_HOSTS has {name}, which is no name of a host: use names without scheme and port, separated by commas, as in \
+                 status.example.org"
+            ));
+        }
+    }
+    names
 }
 
 pub(super) fn control_socket(

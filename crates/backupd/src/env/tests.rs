@@ -336,6 +336,12 @@ fn the_daemons_settings_by_table() {
         ("BACKUP_RETRIES", "21", Some("from 0 to 20")),
         ("BACKUP_HTTP_ADDR", "[::]:8484", None),
         ("BACKUP_HTTP_ADDR", "8484", Some("IP:PORT")),
+        ("BACKUP_HTTP_HOSTS", "status.example.org, Backup", None),
+        (
+            "BACKUP_HTTP_HOSTS",
+            "https://status.example.org",
+            Some("no name of a host"),
+        ),
         (
             "BACKUP_CONTROL_SOCKET",
             "control.sock",
