@@ -232,9 +232,12 @@ pub async fn load_deferred(
         .collect();
     let mut told = Vec::new();
     let mut rows_done = false;
-    let mut triggers = Vec::new();
+    let (mut triggers, mut attached) = (Vec::new(), Vec::new());
     for part in deferred {
         match part {
+            Deferred::Statement(statement) if attaches_an_index(&statement) => {
+                attached.push(statement);
+            }
             Deferred::Statement(statement) if classify(&statement) == Kind::Trigger => {
                 triggers.push(statement);
             }
@@ -269,6 +272,8 @@ pub async fn load_deferred(
         }
     }
     loader.end().await?;
+    let attached: Vec<&str> = attached.iter().map(String::as_str).collect();
+    loader.in_sleep(&attached).await?;
     // Triggers on what was brought act for the caller's own changes, too: they come last, by the caller.
     loader.loaded.held.later = triggers.into_iter().map(Deferred::Statement).collect();
     Ok((loader.loaded, told))
@@ -294,16 +299,19 @@ pub async fn load_calculated(
                 .spawn_in(Class::Indexes, Vec::new(), one.clone())
                 .await?;
         }
-        for one in about {
-            loader.alone(&one.statement).await?;
-        }
-        loader.drain().await
+        loader.drain().await?;
+        let about: Vec<&str> = about.iter().map(|one| one.statement.as_str()).collect();
+        loader.in_sleep(&about).await
     };
     tokio::select! {
         done = loading => done?,
         () = cancel.cancelled() => return Err(RestoreError::Interrupted),
     }
     Ok(loader.loaded.faults)
+}
+
+fn attaches_an_index(statement: &str) -> bool {
+    statement.starts_with("ALTER INDEX ") && statement.contains(" ATTACH PARTITION ")
 }
 
 fn is_copy_of(statement: &[u8], table: &QualifiedName) -> bool {

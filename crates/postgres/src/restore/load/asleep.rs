@@ -7,6 +7,8 @@
 //! [`contain`](crate::restore::contain) does. A dump's grants come at its end: until then everybody may look names up in the schemas
 //! that it makes, so that such code finds what it calls, and nobody but their owners may call SECURITY DEFINER functions.
 
+use std::sync::Arc;
+
 use super::{Loader, contained, session};
 use crate::restore::contain::Container;
 use crate::restore::error::RestoreError;
@@ -99,6 +101,18 @@ impl Loader<'_> {
             return Ok(());
         };
         self.drain().await?;
+        self.give_back_bodies(&container).await?;
+        let definers = "SELECT p.oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc p
+            WHERE p.oid >= 16384 AND p.prosecdef AND pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')";
+        for routine in self.main.names(definers).await? {
+            self.ours(&format!("REVOKE EXECUTE ON ROUTINE {routine} FROM PUBLIC"))
+                .await?;
+            self.closed_routines.push(routine);
+        }
+        self.contains(container).await
+    }
+
+    async fn give_back_bodies(&self, container: &Container) -> Result<(), RestoreError> {
         let parsed = if self.parsed_bodies() {
             ", prosqlbody = b.prosqlbody"
         } else {
@@ -110,15 +124,29 @@ impl Loader<'_> {
              UPDATE pg_catalog.pg_class SET relname = relname WHERE relkind = 'p'",
             container.schema()
         );
-        self.ours(&sql).await?;
-        let definers = "SELECT p.oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc p
-            WHERE p.oid >= 16384 AND p.prosecdef AND pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')";
-        for routine in self.main.names(definers).await? {
-            self.ours(&format!("REVOKE EXECUTE ON ROUTINE {routine} FROM PUBLIC"))
-                .await?;
-            self.closed_routines.push(routine);
+        self.ours(&sql).await
+    }
+
+    /// Runs statements about what is there while users' code is asleep: to attach a partition's index to its root's, both are folded by
+    /// whoever attaches them. In a session of its own: what another has folded is not what this one finds.
+    pub(super) async fn in_sleep(&mut self, statements: &[&str]) -> Result<(), RestoreError> {
+        if statements.is_empty() {
+            return Ok(());
         }
-        self.contains(container).await
+        self.main = Arc::new(session::connect(self.request.dsn).await?);
+        self.servers[0] = self.main.clone();
+        self.ready().await?;
+        self.begin_sleep().await?;
+        self.all_asleep().await?;
+        for statement in statements {
+            let done = session::run(&self.main, statement).await;
+            self.follow(statement, done).await?;
+        }
+        if let Some(container) = self.asleep.take() {
+            self.give_back_bodies(&container).await?;
+            container.close(&self.main).await?;
+        }
+        Ok(())
     }
 
     /// Everything is made that the first rows need.
