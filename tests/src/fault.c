@@ -4,7 +4,7 @@
  *
  * KINDS   words of `calls` below, joined by commas; with `bare` among them, renames know no flags, as on file systems of old
  * ACTION  kill (before the call, the program alone, not its children), short (a read or write of half the bytes), or a number: the
- *         error that the call returns instead of being made; with a `+` every one from the Nth on
+ *         error that the call returns instead of being made; short and errors with a `+`: every one from the Nth on
  * NTH     1 is the first; 0 is none, to count them
  * DIR     only calls that name a file below one of these count (renames by their old name), or whose descriptor is of such a file
  * REPORT  a file for the result, two lines: how many calls were counted, and the one that was hit
@@ -241,7 +241,7 @@ int main(int count, char **words) {
                 kill(program, SIGKILL);
                 /* The call is not made: an error is on its way when the signal ends the thread. */
                 if (leader_of((pid_t)asked->pid) == program) { answer->flags = 0; answer->error = -EIO; }
-            } else if (!strcmp(action, "short")) {
+            } else if (!strncmp(action, "short", 5)) {
                 long done = half(asked);
                 answer->flags = 0;
                 if (done < 0) answer->error = (int)done; else answer->val = done;

@@ -27,6 +27,8 @@ pub enum Action {
     ErrorsOn(i32),
     /// A read or write does half of the bytes.
     Short,
+    /// So does each one after it.
+    ShortOn,
 }
 
 /// A fault, and where it is told what became of it.
@@ -60,6 +62,7 @@ impl Fault {
             Action::Error(number) => number.to_string(),
             Action::ErrorsOn(number) => format!("{number}+"),
             Action::Short => "short".to_owned(),
+            Action::ShortOn => "short+".to_owned(),
         };
         let directories: Vec<&str> = directories
             .iter()

@@ -196,6 +196,7 @@ impl Trials<'_> {
             let mut actions = errors.concat();
             if ["read", "write"].contains(&kind) {
                 actions.push(Action::Short);
+                cases.push((kind, Action::ShortOn, 1));
             }
             for nth in 1..=world.calls(kind) {
                 cases.extend(actions.iter().map(|action| (kind, *action, nth)));
@@ -216,7 +217,7 @@ impl Trials<'_> {
         let left = !world.left().is_empty();
         let group = match action {
             Action::Error(_) => format!("an error of {kind}"),
-            Action::Short => format!("a short {kind}"),
+            Action::Short | Action::ShortOn => format!("a short {kind}"),
             _ => format!("errors of {kind} from there on"),
         };
         if left {
@@ -238,7 +239,7 @@ impl Trials<'_> {
             return;
         }
         let mut end = world.verify(&outcome, &Served::default(), false);
-        if action == Action::Short && outcome.code != Some(0) {
+        if matches!(action, Action::Short | Action::ShortOn) && outcome.code != Some(0) {
             end = Err("half a read or write is no fault".to_owned());
         }
         if outcome.code == Some(0) && end == Ok(End::AsBefore) {
