@@ -331,7 +331,9 @@ impl PgServer {
         };
         let lines: Vec<&str> = text.lines().collect();
         lines.first() == Some(&postmaster.id().to_string().as_str())
-            && lines.get(7).is_some_and(|state| state.trim() == "ready")
+            && lines
+                .get(7)
+                .is_some_and(|state| ["ready", "standby"].contains(&state.trim()))
     }
 }
 

@@ -65,7 +65,13 @@ fn an_ordinary_tree_is_swapped_and_the_old_one_kept() {
     let ruined = root.join("ruined");
     copy(&stack.storage, &ruined);
     let plan = stack
-        .backupd(["restore", "--dry-run", "--only", "storage"])
+        .backupd([
+            "restore",
+            "--dry-run",
+            "--allow-outside-links",
+            "--only",
+            "storage",
+        ])
         .succeed();
     assert!(
         plan.stdout

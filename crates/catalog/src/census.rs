@@ -147,6 +147,12 @@ impl Census {
             .unwrap_or_default()
     }
 
+    /// Whether it has a schema of this name, as SQL names it.
+    pub fn has_schema(&self, name: &str) -> bool {
+        let schemas = self.kinds.get("schema");
+        schemas.is_some_and(|schemas| schemas.names.contains(name))
+    }
+
     /// The extension of `absent` without which an object cannot be.
     pub fn needed_by(&self, kind: &str, name: &str, absent: &BTreeSet<String>) -> Option<&str> {
         let object = format!("{kind} {name}");

@@ -4,12 +4,17 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::OFlags;
 
 /// Bytes of what is said of a holder.
 const HOLDER_MOST: u64 = 1024;
+
+/// Between taking the lock and writing who did it lie microseconds.
+const HOLDER_TRIES: u32 = 10;
+const HOLDER_SOON: Duration = Duration::from_millis(10);
 
 /// Held while it lives.
 #[derive(Debug)]
@@ -62,11 +67,8 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut by = String::new();
-                // Who it is only helps the message.
-                let _ = (&file).take(HOLDER_MOST).read_to_string(&mut by);
                 return Err(LockError::Held {
-                    by: by.trim().to_owned(),
+                    by: holder(&mut file),
                 });
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
@@ -80,6 +82,21 @@ impl Lock {
             .and_then(|_| file.write_all(holder.as_bytes()));
         Ok(Self { _file: file })
     }
+}
+
+/// Who holds the lock, in words: whoever has just taken it writes that a moment later.
+fn holder(file: &mut File) -> String {
+    for _ in 0..HOLDER_TRIES {
+        let mut by = String::new();
+        // Who it is only helps the message.
+        let _ = file.rewind();
+        let _ = file.take(HOLDER_MOST).read_to_string(&mut by);
+        if !by.trim().is_empty() {
+            return by.trim().to_owned();
+        }
+        std::thread::sleep(HOLDER_SOON);
+    }
+    "a process that could not write down which it is (is the disk full?)".to_owned()
 }
 
 #[cfg(test)]
@@ -96,6 +113,13 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(refused.contains("a backup run, process"), "{refused}");
+        // As on a full disk, or a moment before it is written.
+        let path = dir.path().join(crate::catalog::PRIVATE).join("lock");
+        File::create(path).unwrap();
+        let refused = Lock::acquire(dir.path(), now, "prune")
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("here: a process that"), "{refused}");
         drop(first);
         Lock::acquire(dir.path(), now, "prune").unwrap();
     }

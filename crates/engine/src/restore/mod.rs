@@ -1,5 +1,6 @@
 //! Puts back what a set holds: file trees and databases. What is there is moved aside, never overwritten.
 
+pub mod archive;
 pub mod blocked;
 pub mod database;
 pub mod names;

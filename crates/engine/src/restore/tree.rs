@@ -7,13 +7,11 @@ use std::sync::Arc;
 use catalog::catalog::Entry;
 use catalog::manifest::{Artifact, Kind};
 use stream::artifact::Meter;
-use stream::read::ArtifactReader;
-use stream::tar::{
-    OutsideLinks, Selection, UnpackError, Unpacked, Walked, takes_attributes, unpack,
-};
+use stream::tar::{OutsideLinks, Selection, UnpackError, Walked, takes_attributes, unpack};
 use stream::{directory, durable};
 use tokio_util::sync::CancellationToken;
 
+use super::archive::Archive;
 use crate::space;
 
 /// A tree that came back.
@@ -154,16 +152,26 @@ pub(super) async fn unpack_checked(
         path: request.to.to_owned(),
         fault,
     };
-    let filling = Filling {
-        archive: request.entry.path.join(&artifact.file),
-        artifact: artifact.clone(),
-        target: directory.to_owned(),
-        outside_links: request.outside_links,
-        wanted,
-        meter: request.meter.clone(),
-        cancel: cancel.clone(),
+    let (archive, target, token) = (
+        Archive::of(request, artifact),
+        directory.to_owned(),
+        cancel.clone(),
+    );
+    let outside_links = request.outside_links;
+    let filling = move || {
+        let wanted = wanted
+            .as_deref()
+            .map(|wanted| wanted as &dyn Fn(&Path) -> bool);
+        let selection = Selection {
+            outside_links,
+            wanted,
+        };
+        archive.read(
+            |reader| unpack(reader, &target, selection, &token),
+            |unpacked| &unpacked.walked,
+        )
     };
-    let done = match tokio::task::spawn_blocking(move || filling.fill()).await {
+    let done = match tokio::task::spawn_blocking(filling).await {
         Ok(done) => done,
         Err(panic) => Err(fault(panic.to_string())),
     };
@@ -283,78 +291,5 @@ pub(super) fn check_room(
         Ok(free) if free < needed => fault(RoomFault::TooLittle { needed, free }),
         Ok(_) => Ok(()),
         Err(error) => fault(RoomFault::NotWritable(error)),
-    }
-}
-
-/// An archive on its way into a directory.
-struct Filling {
-    archive: PathBuf,
-    artifact: Artifact,
-    target: PathBuf,
-    outside_links: OutsideLinks,
-    wanted: Option<Wanted>,
-    meter: Arc<Meter>,
-    cancel: CancellationToken,
-}
-
-impl Filling {
-    /// Unpacks, and compares what was read and what it made with the manifest.
-    fn fill(self) -> Result<Unpacked, RestoreError> {
-        let artifact = &self.artifact;
-        let different = |reason: String| RestoreError::Different {
-            file: artifact.file.clone(),
-            reason,
-        };
-        let unreadable = |error: io::Error| different(format!("it cannot be read whole: {error}"));
-        let mut reader =
-            ArtifactReader::open(&self.archive, artifact.compression.decoded(), self.meter)
-                .map_err(unreadable)?;
-        let wanted = self
-            .wanted
-            .as_deref()
-            .map(|wanted| wanted as &dyn Fn(&Path) -> bool);
-        let selection = Selection {
-            outside_links: self.outside_links,
-            wanted,
-        };
-        let unpacked =
-            unpack(&mut reader, &self.target, selection, &self.cancel).map_err(|source| {
-                match source {
-                    UnpackError::Source(error) => unreadable(error),
-                    source => RestoreError::Unpack {
-                        file: artifact.file.clone(),
-                        source,
-                    },
-                }
-            })?;
-        let back = reader.finish().map_err(unreadable)?;
-        if back.sha256 != artifact.sha256 || back.raw_bytes != artifact.raw_bytes {
-            return Err(different("its digest is another".to_owned()));
-        }
-        let Some(tree) = &artifact.tree else {
-            return Ok(unpacked);
-        };
-        let walked = &unpacked.walked;
-        let held = (
-            tree.files,
-            tree.directories,
-            tree.symlinks,
-            tree.hard_links,
-            tree.bytes,
-        );
-        let came = (
-            walked.files,
-            walked.directories,
-            walked.symlinks,
-            walked.hard_links,
-            walked.bytes,
-        );
-        if held == came {
-            Ok(unpacked)
-        } else {
-            Err(different(format!(
-                "files, directories, symbolic links, hard links and bytes are {came:?}, not {held:?}"
-            )))
-        }
     }
 }

@@ -140,6 +140,19 @@ fn product(
             packed.changed_total
         ));
     }
+    if packed.outside_links_total > 0 {
+        let (names, total) = (&packed.outside_links, packed.outside_links_total);
+        product.notes.push(format!(
+            "{} out of the tree, which a restore refuses unless told --allow-outside-links: {}{}",
+            if total == 1 {
+                "a symbolic link leads".to_owned()
+            } else {
+                format!("{total} symbolic links lead")
+            },
+            names[..names.len().min(NAMED)].join(", "),
+            if total > NAMED as u64 { ", …" } else { "" }
+        ));
+    }
     if !packed.skipped.is_empty() {
         product
             .notes

@@ -74,6 +74,13 @@ pub enum RestoreError {
     Interrupted,
 }
 
+impl RestoreError {
+    /// Whether the rest could be loaded without what failed.
+    pub fn can_be_gone_over(&self) -> bool {
+        matches!(self, Self::Load(fault) if fault.is_of_statement())
+    }
+}
+
 fn one_of(able: &[String]) -> String {
     match able {
         [] => "one".to_owned(),

@@ -210,6 +210,17 @@ fn gone_over(
     Ok(Some(fault))
 }
 
+/// Every new database has a schema `public`, and no dump says that its database has none. One with anything in it stays.
+pub async fn drop_public(server: &Server) -> Result<(), ServerError> {
+    match server
+        .execute("DROP SCHEMA IF EXISTS public RESTRICT")
+        .await
+    {
+        Err(ServerError::Query { .. }) => Ok(()),
+        done => done,
+    }
+}
+
 /// What came of event triggers.
 #[derive(Debug, Default)]
 pub struct EventTriggers {

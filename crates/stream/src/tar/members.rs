@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Timespec;
 use tar::{EntryType, GnuExtSparseHeader, Header};
@@ -40,6 +40,11 @@ pub(super) struct Member {
 pub(super) const OUTSIDE: &str = "lies outside";
 
 impl Member {
+    /// Whether a symbolic link of this name leads out of the tree.
+    pub fn link_leads_out(&self, below: &Path) -> bool {
+        leads_out(below, &self.link)
+    }
+
     /// Refuses what no archive of ours has: a name that leads out, and what is neither file, directory nor link.
     pub fn refuse_strange(&self) -> Result<(), &'static str> {
         let leads_out = |part| matches!(part, Component::ParentDir | Component::RootDir);
@@ -56,6 +61,26 @@ impl Member {
             _ => Err("is neither file, directory nor link"),
         }
     }
+}
+
+/// A path below the directory, without `.`; none when it leads out.
+pub(super) fn inside(path: &Path) -> Option<PathBuf> {
+    let mut below = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => below.push(name),
+            Component::CurDir => {}
+            Component::ParentDir if below.pop() => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(below)
+}
+
+/// Whether a symbolic link at a path below the root leads out of the tree, as its words are.
+pub(super) fn leads_out(below: &Path, link: &Path) -> bool {
+    let from = below.parent().unwrap_or(Path::new(""));
+    link.is_absolute() || inside(&from.join(link)).is_none()
 }
 
 /// An archive being read.
@@ -375,6 +400,17 @@ fn moment(text: &str) -> Option<Timespec> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_stay_inside() {
+        assert_eq!(inside(Path::new("./a/./b")), Some("a/b".into()));
+        assert_eq!(inside(Path::new("a/../b")), Some("b".into()));
+        for out in ["/a", "..", "a/../../b"] {
+            assert_eq!(inside(Path::new(out)), None, "{out}");
+        }
+        assert!(!leads_out(Path::new("a/b"), Path::new("../c")));
+        assert!(leads_out(Path::new("a/b"), Path::new("../../c")));
+    }
 
     #[test]
     fn moments_are_read_as_they_are_written() {

@@ -3,6 +3,7 @@
 //! Written for GNU tar and bsdtar to read (`tar --xattrs --xattrs-include='*' -xf`). Nothing here knows what the trees mean.
 
 mod attributes;
+mod inspect;
 mod listing;
 mod members;
 mod pack;
@@ -15,6 +16,7 @@ mod walk;
 use std::path::PathBuf;
 
 pub use attributes::Attributes;
+pub use inspect::inspect;
 pub use listing::{Listed, Lister};
 pub use pack::{Packing, pack};
 pub use tree::{Tree, measure};
@@ -46,6 +48,10 @@ pub struct Packed {
     pub changed: Vec<Changed>,
     /// How many there were.
     pub changed_total: u64,
+    /// The first symbolic links that lead out of the tree, which no unpacking makes unless told to.
+    pub outside_links: Vec<String>,
+    /// How many there are.
+    pub outside_links_total: u64,
     /// The first that were left out: sockets, pipes, devices, and what was asked to be.
     pub skipped: Vec<String>,
 }

@@ -6,10 +6,11 @@
 mod file;
 
 use std::collections::HashMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
@@ -20,6 +21,7 @@ use xattr::FileExt as _;
 
 use self::file::READ_BYTES;
 use super::listing::Lister;
+use super::members::leads_out;
 use super::pax::{self, RECORDS_MOST, Records};
 use super::tree::{Unreadable, check_root, is_gone, unreadable_root};
 use super::{Change, Changed, LeftOut, NAMED_MAX, PackError, Packed};
@@ -232,6 +234,14 @@ impl<W: Write> Packer<'_, W> {
             return Ok(());
         }
         self.packed.symlinks += 1;
+        let link = Path::new(OsStr::from_bytes(target.to_bytes()));
+        if leads_out(name, link) {
+            self.packed.outside_links_total += 1;
+            if self.packed.outside_links.len() < NAMED_MAX {
+                let led = format!("{} -> {}", shown(name), shown(link));
+                self.packed.outside_links.push(led);
+            }
+        }
         self.put(name, 0, header, &records)
     }
 

@@ -308,9 +308,16 @@ fn a_hostile_archive_is_refused_and_touches_nothing_outside() {
         (&[(Block, "disk", "")], "neither file"),
         (&[(Fifo, "pipe", "")], "neither file"),
     ] {
+        let archive = hostile(entries);
+        let cancel = CancellationToken::new();
+        let inspected = inspect(archive.as_slice(), OutsideLinks::Refused, &cancel);
+        if why != "to no file of the archive" {
+            let refused = inspected.expect_err(why).to_string();
+            assert!(refused.contains(why), "{entries:?}: {refused}");
+        }
         let target = dir.path().join("target");
         let refused = unpack(
-            hostile(entries).as_slice(),
+            archive.as_slice(),
             &target,
             Selection {
                 outside_links: OutsideLinks::Refused,

@@ -10,7 +10,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, openat, statat, symlinkat};
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ use xattr::FileExt as _;
 
 use self::traits::Traits;
 use super::Walked;
-use super::members::{Member, Members, OUTSIDE};
+use super::members::{Member, Members, OUTSIDE, inside};
 use crate::directory::{Way, open_directory, shown};
 
 /// Until an entry is complete, it is its maker's alone.
@@ -29,7 +29,8 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o600);
 const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o700);
 /// Bytes of attributes that directories may be waiting for at one time.
 const PENDING_ATTRIBUTES: usize = 64 * 1024 * 1024;
-const THROUGH_LINK: &str = "goes through a symbolic link";
+pub(super) const THROUGH_LINK: &str = "goes through a symbolic link";
+pub(super) const LINK_OUT: &str = "is a hard link that leads out";
 
 /// What was unpacked.
 #[derive(Debug, Default)]
@@ -137,7 +138,7 @@ fn at(path: &Path, source: io::Error) -> UnpackError {
     }
 }
 
-fn hostile(entry: &Path, why: &'static str) -> UnpackError {
+pub(super) fn hostile(entry: &Path, why: &'static str) -> UnpackError {
     UnpackError::Hostile {
         entry: shown(entry),
         why,
@@ -202,9 +203,9 @@ impl Unpacker<'_> {
                 self.enter(name, Some(Traits::take(&mut member)), &entry)
             }
             EntryType::Symlink => {
-                let from = below.parent().unwrap_or(Path::new(""));
-                let out = member.link.is_absolute() || inside(&from.join(&member.link)).is_none();
-                if out && self.selection.outside_links == OutsideLinks::Refused {
+                if member.link_leads_out(&below)
+                    && self.selection.outside_links == OutsideLinks::Refused
+                {
                     return Err(UnpackError::OutsideLink {
                         entry: shown(&entry),
                         link: member.link,
@@ -214,8 +215,7 @@ impl Unpacker<'_> {
                 self.finish_link(directory, name, &member).map_err(failed)
             }
             EntryType::Link => {
-                let to =
-                    inside(&member.link).ok_or_else(|| refused("is a hard link that leads out"))?;
+                let to = inside(&member.link).ok_or_else(|| refused(LINK_OUT))?;
                 self.hard_link(&to, directory, name)
                     .map_err(failed)?
                     .ok_or_else(|| refused("is a hard link to no file of the archive"))
@@ -382,33 +382,5 @@ impl Unpacker<'_> {
             self.finish(&directory.into(), &path, &traits)?;
         }
         Ok(true)
-    }
-}
-
-/// A path below the directory, without `.`; none when it leads out.
-fn inside(path: &Path) -> Option<PathBuf> {
-    let mut below = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => below.push(name),
-            Component::CurDir => {}
-            Component::ParentDir if below.pop() => {}
-            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
-        }
-    }
-    Some(below)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_stay_inside() {
-        assert_eq!(inside(Path::new("./a/./b")), Some("a/b".into()));
-        assert_eq!(inside(Path::new("a/../b")), Some("b".into()));
-        for out in ["/a", "..", "a/../../b"] {
-            assert_eq!(inside(Path::new(out)), None, "{out}");
-        }
     }
 }

@@ -7,7 +7,7 @@ use catalog::catalog::Entry;
 use catalog::history::{Happening, History};
 use catalog::manifest::Manifest;
 use engine::config::DatabaseRole;
-use engine::finding::Check;
+use engine::finding::{Check, Fault};
 use engine::restore::database::{
     DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, obstacles, plan,
     restore_database, undo as put_back,
@@ -70,6 +70,11 @@ pub async fn execute(
             Err(error) => return Ok(failed(&error, signals)),
         }
     }
+    // One that would be refused behind another that is restored already is refused now.
+    if is_refused(&requests).await {
+        render::error::note("nothing was touched");
+        return Ok(Exit::Failed);
+    }
     if !asked.yes {
         for (plan, _) in plans
             .iter()
@@ -105,6 +110,20 @@ pub async fn execute(
         }
     }
     Ok(exit)
+}
+
+/// Whether one of several databases could not be restored, which is said.
+async fn is_refused(requests: &[DatabaseRequest<'_>]) -> bool {
+    let mut refused = false;
+    for request in requests.iter().filter(|_| requests.len() > 1) {
+        for check in obstacles(request).await {
+            if check.stops_restore() || check.fault == Some(Fault::Clients) {
+                render::error::say(&check.text);
+                refused = true;
+            }
+        }
+    }
+    refused
 }
 
 /// `--dry-run`: the plan of each database, and everything that it would end at.

@@ -61,14 +61,24 @@ pub async fn execute(
     };
     let in_place = root.zip(chosen.trees.first());
     let mut planned = Exit::Done;
-    if let Some((root, label)) = &in_place
-        && let Err(exit) = tree::prepare(asked, &entry, label, root, signals)?
-    {
-        // A plan is told whole.
-        if !asked.dry_run {
-            return Ok(exit);
+    if let Some((root, label)) = &in_place {
+        let with_databases = !chosen.databases.is_empty();
+        let prepared = tree::prepare(
+            asked,
+            &entry,
+            label,
+            root,
+            with_databases,
+            environment,
+            signals,
+        );
+        if let Err(exit) = prepared.await? {
+            // A plan is told whole.
+            if !asked.dry_run || signals.token.is_cancelled() {
+                return Ok(exit);
+            }
+            planned = exit;
         }
-        planned = exit;
     }
     if !chosen.databases.is_empty() {
         let done =
@@ -275,11 +285,8 @@ fn choose(asked: &Restore, entry: &Entry, manifest: &Manifest) -> Result<Chosen,
         }
         chosen.trees.retain(|label| label == STORAGE);
     }
-    if let Some(name) = asked.into.as_deref().filter(|name| is_too_long(name)) {
-        return Err(Refusal::Usage(format!(
-            "--into {name}: a database's name has 63 bytes at most, this has {}",
-            name.len()
-        )));
+    if let Some(name) = &asked.into {
+        into_new(name)?;
     }
     let single = |what: &str, found: &[String]| {
         Refusal::Usage(format!(
@@ -301,6 +308,28 @@ fn choose(asked: &Restore, entry: &Entry, manifest: &Manifest) -> Result<Chosen,
         return Err(single("--into takes one database", &of(&[Kind::Database])));
     }
     Ok(chosen)
+}
+
+/// `--into` names a new database.
+fn into_new(name: &str) -> Result<(), Refusal> {
+    let fault = match name {
+        "" => "a database's name cannot be empty".to_owned(),
+        "postgres" | "template0" | "template1" => {
+            "PostgreSQL's own database is on every server, and no copy is made in its place"
+                .to_owned()
+        }
+        name if is_too_long(name) => {
+            format!(
+                "a database's name has 63 bytes at most, this has {}",
+                name.len()
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Refusal::Usage(format!(
+        "--into {}: {fault}: say a name that no database has, such as --into rescue (without --into a database is restored in its place)",
+        if name.is_empty() { "''" } else { name }
+    )))
 }
 
 /// No run may take a half-restored database for a whole one. A backup directory that cannot be written to (a copy on another machine)

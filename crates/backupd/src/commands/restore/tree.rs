@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use catalog::catalog::Entry;
 use catalog::history::Happening;
+use engine::event::{Event, Observer};
 use engine::finding::Check;
+use engine::restore::archive::check_archive;
 use engine::restore::blocked::obstacles;
 use engine::restore::names::cut_off;
 use engine::restore::object::restore_object;
@@ -21,6 +23,7 @@ use crate::cli::Restore;
 use crate::commands::{Exit, Refusal, print_text};
 use crate::env::Environment;
 use crate::render;
+use crate::render::progress::Progress;
 use crate::render::set::bytes;
 use crate::signals::Signals;
 
@@ -67,18 +70,26 @@ pub async fn apart(
 }
 
 /// Before anything is restored: the tree can be swapped, and a person agrees. A plan is only told.
-pub fn prepare(
+pub async fn prepare(
     asked: &Restore,
     entry: &Entry,
     label: &str,
     root: &Path,
+    with_databases: bool,
+    environment: &Environment,
     signals: &Signals,
 ) -> Result<Result<(), Exit>, Refusal> {
     let plan = plan(asked, entry, label, root);
+    let request = request(asked, entry, label, root);
     if asked.dry_run {
-        let found = obstacles(&request(asked, entry, label, root));
+        let found = obstacles(&request);
         let stops: Vec<&Check> = found.iter().filter(|check| check.stops_restore()).collect();
         print_text(&(plan + &in_the_way(&stops)))?;
+        if asked.object.is_none()
+            && let Err(exit) = read_whole(&request, environment, signals).await?
+        {
+            return Ok(Err(exit));
+        }
         return Ok(if stops.is_empty() {
             Ok(())
         } else {
@@ -89,14 +100,33 @@ pub fn prepare(
         render::error::note(&ended.to_string());
     }
     if asked.object.is_none()
-        && let Err(error) = check_swap(&request(asked, entry, label, root))
+        && let Err(error) = check_swap(&request)
     {
         return Ok(Err(failed(&error, signals)));
+    }
+    // Alone, it is unpacked beside the tree before that is touched.
+    if with_databases && let Err(exit) = read_whole(&request, environment, signals).await? {
+        return Ok(Err(exit));
     }
     if !asked.yes && asked.object.is_none() {
         ask::for_name(&plan, &name_of(root), signals)?;
     }
     Ok(Ok(()))
+}
+
+/// The archive is what was made, and no member of it is refused.
+async fn read_whole(
+    request: &TreeRequest<'_>,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Result<(), Exit>, Refusal> {
+    let progress = Progress::start(&environment.logging()?);
+    progress.on(&Event::StepStarted {
+        step: format!("{} check", request.label),
+    });
+    let checked = check_archive(request, &signals.token).await;
+    progress.clear();
+    Ok(checked.map_err(|error| failed(&error, signals)))
 }
 
 /// The tree in the place of `root`, or one object of it.

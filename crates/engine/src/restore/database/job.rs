@@ -14,7 +14,7 @@ use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
 use postgres::restore::compare::with_partitions;
 use postgres::restore::extensions::mend;
-use postgres::restore::finish::{analyze, compare, make_event_triggers, run_held};
+use postgres::restore::finish::{analyze, compare, drop_public, make_event_triggers, run_held};
 use postgres::restore::load::{
     Deferred, Held, Later, LoadFault, LoadRequest, Loaded, LoadedTable, OnError, Only, Source,
     load, load_calculated, load_deferred,
@@ -40,8 +40,9 @@ pub(crate) const PG_CRON: Later = Later {
     schema: "cron",
 };
 
-/// What a fault at load is called.
-const NOT_LOADED: &str = "the dump could not be loaded (--keep-going loads the rest, lists what failed, and keeps the database before)";
+/// What a fault at load is called, and one that `--keep-going` goes past.
+const NOT_LOADED: &str = "the dump could not be loaded";
+const NOT_ALL_LOADED: &str = "the dump could not be loaded (--keep-going loads the rest, lists what failed, and keeps the database before)";
 
 /// What is to be done.
 pub(crate) struct Job<'a> {
@@ -283,12 +284,17 @@ impl Job<'_> {
         self.differ(done, differences)?;
         let request = self.request(fresh, major, &meter);
         let faults = load_calculated(&request, &held.calculated, cancel).await;
-        done.faults.extend(faults.map_err(during(NOT_LOADED))?);
+        done.faults.extend(faults.map_err(not_loaded)?);
         let server = patient(fresh).await?;
         let finishing = async {
             for statements in [&held.refreshes, &held.replication] {
                 done.faults
                     .extend(run_held(&server, statements, self.on_error).await?);
+            }
+            if let Some(census) = &self.artifact.census
+                && !census.has_schema("public")
+            {
+                drop_public(&server).await?;
             }
             let source = self.artifact.census.as_ref().map(brought);
             let mended = mend(&server, &source.unwrap_or_default(), loaded.left_out).await?;
@@ -296,9 +302,7 @@ impl Job<'_> {
             done.left_out = mended.left_out;
             Ok::<_, RestoreError>(())
         };
-        until(cancel, finishing)
-            .await?
-            .map_err(during("the dump could not be loaded"))?;
+        until(cancel, finishing).await?.map_err(not_loaded)?;
         self.stage(observer, "analyze");
         let without = until(cancel, analyze(fresh, self.jobs))
             .await?
@@ -342,7 +346,7 @@ impl Job<'_> {
         meter: &Arc<Meter>,
         cancel: &CancellationToken,
     ) -> Result<(Loaded, Option<BTreeSet<QualifiedName>>), Fault> {
-        let failed = during(NOT_LOADED);
+        let failed = not_loaded;
         let mut request = self.request(fresh, major, meter);
         let comes_later = cron_here || self.leaves_cron_out(cron_here);
         request.later = comes_later
@@ -352,7 +356,7 @@ impl Job<'_> {
             return Ok((load(&request, cancel).await.map_err(failed)?, None));
         };
         request.only = Only::Schema;
-        let mut schema = load(&request, cancel).await.map_err(&failed)?;
+        let mut schema = load(&request, cancel).await.map_err(failed)?;
         let server = patient(fresh).await?;
         let tables = with_partitions(&server, table)
             .await
@@ -428,7 +432,7 @@ impl Job<'_> {
         cancel: &CancellationToken,
     ) -> Result<(), Fault> {
         let dsn = self.dsn.to_database(self.name);
-        let failed = during("the dump could not be loaded");
+        let failed = not_loaded;
         let mut activate = Vec::new();
         let mut triggers = Vec::new();
         if cron_here && !held.later.is_empty() {
@@ -441,7 +445,7 @@ impl Job<'_> {
             };
             let still = "UPDATE cron.job SET active = false WHERE active RETURNING jobid";
             let loading = load_deferred(&request, held.later, Some((&jobs, still)), cancel);
-            let (loaded, active) = until(cancel, loading).await?.map_err(&failed)?;
+            let (loaded, active) = until(cancel, loading).await?.map_err(failed)?;
             let differences = compare(&dsn, 1, &loaded.tables)
                 .await
                 .map_err(during("the rows could not be counted"))?;
@@ -462,7 +466,7 @@ impl Job<'_> {
         let server = patient(&dsn).await?;
         let made = make_event_triggers(&server, &held.event_triggers, self.on_error)
             .await
-            .map_err(&failed)?;
+            .map_err(failed)?;
         done.notes.extend(made.notes);
         done.faults.extend(made.faults);
         if !activate.is_empty() {
@@ -492,6 +496,19 @@ impl Job<'_> {
         let faults = run_held(&server, &triggers, self.on_error).await;
         done.faults.extend(faults.map_err(failed)?);
         Ok(())
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "what `map_err` takes")]
+fn not_loaded(error: RestoreError) -> Fault {
+    let what = if error.can_be_gone_over() {
+        NOT_ALL_LOADED
+    } else {
+        NOT_LOADED
+    };
+    Fault {
+        what,
+        reason: error.to_string(),
     }
 }
 

@@ -9,6 +9,7 @@ use postgres::remark::About;
 use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
 use postgres::restore::place::{in_the_way, refusals};
+use postgres::server::ServerError;
 use postgres::words::listed;
 
 use super::{DatabaseRequest, PG_CRON, connect};
@@ -81,7 +82,16 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
     // Whoever repairs it does so as the role that can.
     dsn.user.clone_from(&admin.server.dsn().user);
     let asked = async {
-        let refused = refusals(&admin, request.name, request.beside).await?;
+        let mut refused = refusals(&admin, request.name, request.beside).await?;
+        // What a restore that was cut off left is put right first.
+        if is_half_restored(&admin, request.name).await? {
+            refused.retain(|refusal| {
+                !matches!(
+                    refusal,
+                    RestoreError::Closed { .. } | RestoreError::Exists { .. }
+                )
+            });
+        }
         let refused = refused.iter().map(|error| obstacle(&dsn, error));
         let mut found: Vec<Check> = refused.collect();
         found.extend(extensions(request, artifact, &admin, &dsn).await?);
@@ -111,14 +121,22 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
     }
 }
 
-/// Extensions of the source that the server does not offer.
+async fn is_half_restored(admin: &Admin, name: &str) -> Result<bool, ServerError> {
+    let present = admin.look(name).await?;
+    let begun = admin.begun("").await?;
+    Ok(present.is_some_and(|present| present.mark.is_some())
+        || begun.iter().any(|other| other == name))
+}
+
+/// Extensions of the source that the server does not offer; `--keep-going` goes past them.
 async fn extensions(
     request: &DatabaseRequest<'_>,
     artifact: &Artifact,
     admin: &Admin,
     dsn: &Dsn,
 ) -> Result<Option<Check>, RestoreError> {
-    let Some(census) = artifact.census.as_ref().filter(|_| request.table.is_none()) else {
+    let matters = request.table.is_none() && !request.keep_going;
+    let Some(census) = artifact.census.as_ref().filter(|_| matters) else {
         return Ok(None);
     };
     let offered: BTreeSet<String> = available_extensions(&admin.server)

@@ -43,6 +43,17 @@ impl LoadFault {
         }
     }
 
+    /// Whether the statement alone is at fault: not the connection, the server's resources or its disk, nor what the dump may not hold.
+    pub fn is_of_statement(&self) -> bool {
+        const OF_THE_SERVER: [&str; 5] = ["08", "53", "57", "58", "XX"];
+        let is_of_the_server =
+            |code: &String| OF_THE_SERVER.iter().any(|class| code.starts_with(class));
+        // 58P01 is an extension's file that is not there.
+        self.code
+            .as_ref()
+            .is_some_and(|code| code == "58P01" || !is_of_the_server(code))
+    }
+
     /// Whether the function, relation or schema is not there that the statement is about.
     pub fn is_of_missing_object(&self) -> bool {
         let code = self.code.as_deref().unwrap_or_default();
