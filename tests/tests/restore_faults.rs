@@ -162,11 +162,13 @@ fn ctrl_c_at_the_prompt_ends_it() {
     command
         .args(["-qefc", &call, "/dev/null"])
         .envs(stack.env());
-    let child = command
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    // Its end would be an answer.
+    let _terminal = child.stdin.take();
     // The process that asks is the child of `script`'s shell; it is looked for by its own arguments and directory.
     let asking = || {
         let found = tests::host::command("pgrep")
