@@ -132,7 +132,7 @@ impl Shelf {
             .json();
         for decision in decided["decisions"].as_array().unwrap() {
             let fate = usize::from(decision["keep"] == false);
-            shelf.fate[fate].insert(decision["id"].as_str().unwrap().to_owned());
+            shelf.fate[fate].insert(decision["set"].as_str().unwrap().to_owned());
         }
         let [keep, go] = &shelf.fate;
         assert!(keep.len() > 2 && !go.is_empty(), "{keep:?} {go:?}");

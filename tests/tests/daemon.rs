@@ -92,7 +92,13 @@ fn a_new_installation_makes_its_first_set_at_once_and_is_healthy_from_then_on() 
         "{status:#}"
     );
     let log = daemon.running.stderr();
-    assert_eq!(log.matches("coming run").count(), 3, "{log}");
+    let coming: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("coming runs"))
+        .collect();
+    assert_eq!(coming.len(), 1, "{log}");
+    assert_eq!(coming[0].matches(" 02:00:00 UTC").count(), 3, "{log}");
+    assert!(!coming[0].contains("within_seconds"), "{log}");
     daemon.running.signal(Signal::TERM);
     assert_eq!(daemon.wait().code, Some(0));
     let again = Daemon::start(&stack, &[]);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -291,6 +291,8 @@ fn files_settings_and_ports_are_repaired_in_the_shell() {
     // A restore that was killed while it unpacked.
     let remains = stack.storage.join(".backupd-restoring-20261120T020000Z");
     fs::create_dir(&remains).unwrap();
+    // By which a restore knows its own.
+    fs::set_permissions(&remains, fs::Permissions::from_mode(0o1700)).unwrap();
     let operator = Operator::of(&stack);
     warned_until_pasted(
         &operator,

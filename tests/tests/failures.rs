@@ -268,10 +268,7 @@ fn unreadable_storage_files_are_told_by_check_and_fail_the_step_by_name() {
         let output = call.arg(argument).envs(stack.env()).output().unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert_eq!(output.status.code(), Some(1), "{argument}: {said}");
-        assert!(
-            said.contains("1 path(s) cannot be read"),
-            "{argument}: {said}"
-        );
+        assert!(said.contains("1 path cannot be read"), "{argument}: {said}");
         assert!(
             said.contains("stub/stub/unreadable/file"),
             "{argument}: {said}"

@@ -64,7 +64,7 @@ fn a_stack_in_order_agrees() {
     );
     assert!(
         outcome.stdout.contains(&format!(
-            "{objects} of {objects} objects in the database have their file"
+            "{objects} of {objects} objects in the database with their file"
         )),
         "{outcome}"
     );
@@ -124,7 +124,7 @@ fn each_fault_is_found_by_name() {
         outcome.stderr.contains("3 of")
             && outcome
                 .stderr
-                .contains(&format!("1 objects have no file: {}", label(deleted))),
+                .contains(&format!("1 object has no file: {}", label(deleted))),
         "{outcome}"
     );
 

@@ -110,6 +110,9 @@ pub struct Health {
     /// While the verdict is `starting`, wait for another: until the first set is good, or its run has failed
     #[arg(long)]
     pub wait: bool,
+    /// How facts are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Options of `run`.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use catalog::manifest::Manifest;
 use engine::run::{Finished, RunError};
+use postgres::words::counted;
 use serde::{Deserialize, Serialize};
 
 use crate::render;
@@ -103,8 +104,8 @@ impl Outcome {
         let mut text = render::set::manifest(&made.manifest);
         if made.removed > 0 {
             text.push_str(&format!(
-                "retention removed {} older set(s)\n",
-                made.removed
+                "retention removed {}\n",
+                counted(made.removed as u64, "older set")
             ));
         }
         let verdict = if made.manifest.is_good() {

@@ -8,6 +8,7 @@ mod look;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use stream::words::counted;
 
 use chrono::{DateTime, Utc};
 use stream::durable;
@@ -116,7 +117,8 @@ pub enum FindError {
     NoSets { root: PathBuf },
     /// The good ones are all from the future.
     #[error(
-        "the {sets} good set(s) in {} are all dated in the future: the clock, {now}, is wrong, or was; name a set by its id to use it all the same",
+        "of {} in {} none is from the past: the clock, {now}, is wrong, or was; name a set by its id to use it all the same",
+        counted(*sets as u64, "good set"),
         root.display()
     )]
     OnlyFuture {
@@ -126,7 +128,7 @@ pub enum FindError {
     },
     /// The good ones all have open anomalies.
     #[error(
-        "the {sets} good set(s) in {} have anomalies that nobody has accepted: `backupd list` says which; accept them by `backupd accept`, or name a set by its id",
+        "every good set in {} ({sets}) has an anomaly that nobody has accepted: `backupd list` says which; accept them by `backupd accept`, or name a set by its id",
         root.display()
     )]
     OnlyOdd { root: PathBuf, sets: usize },
@@ -136,7 +138,7 @@ pub enum FindError {
     )]
     Unread { set: SetId, why: String },
     /// There are only failed or damaged ones.
-    #[error("none of the {sets} set(s) in {} is good: `backupd list` says why", root.display())]
+    #[error("of {} in {} none is good: `backupd list` says why", counted(*sets as u64, "set"), root.display())]
     NoGoodSet { root: PathBuf, sets: usize },
     /// None begins so.
     #[error("no set begins with {prefix}: `backupd list` shows what there is")]

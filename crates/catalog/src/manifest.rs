@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stream::artifact::Compression as Encoded;
 use stream::durable;
 use stream::read::{hash_file, read_regular};
+use stream::words::counted;
 
 use crate::anomaly::Anomaly;
 use crate::census::Census;
@@ -348,6 +349,18 @@ impl Faults {
     }
 }
 
+impl Faults {
+    /// How many objects are so: `1 object has no file`, `2 objects have no file`.
+    pub fn told(&self, what: &str) -> String {
+        let objects = counted(self.total, "object");
+        if self.total == 1 {
+            format!("{objects} {}", what.replacen("have", "has", 1))
+        } else {
+            format!("{objects} {what}")
+        }
+    }
+}
+
 impl Reconcile {
     /// Faults of `later`, a comparison of what was restored, that this one did not have.
     pub fn new_faults(&self, later: &Self) -> Vec<String> {
@@ -382,13 +395,13 @@ impl Reconcile {
                 new.map(|name| format!("object {name}: {}", what.replacen("have", "has", 1))),
             );
             if faults.total > faults.names.len() as u64 {
-                words.push(format!("{} objects {what}", faults.total));
+                words.push(faults.told(what));
             }
         }
         words
     }
 
-    /// The faults with their words.
+    /// The faults with their words, of several objects.
     pub fn faults(&self) -> [(&'static str, &Faults); 3] {
         [
             ("have no file", &self.missing),

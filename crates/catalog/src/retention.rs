@@ -49,6 +49,7 @@ pub struct Candidate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Decision {
     /// The set.
+    #[serde(rename = "set")]
     pub id: SetId,
     /// Whether it stays.
     pub keep: bool,

@@ -7,6 +7,7 @@ mod local;
 mod timetable;
 
 use std::time::Duration;
+use stream::words::counted;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -50,7 +51,8 @@ pub enum ScheduleError {
     },
     /// Not five or six.
     #[error(
-        "it has {found} field(s): use five, `minute hour day-of-month month day-of-week`, or @hourly, @daily, @weekly, @monthly, @yearly"
+        "it has {}: use five, `minute hour day-of-month month day-of-week`, or @hourly, @daily, @weekly, @monthly, @yearly",
+        counted(*found as u64, "field")
     )]
     FieldCount { found: usize },
     /// A name that begins with `@`.

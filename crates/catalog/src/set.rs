@@ -25,7 +25,7 @@ impl SetId {
         Self(moment.trunc_subsecs(0))
     }
 
-    /// When the set was begun, by the clock of then.
+    /// When the set was begun, by the clock at that time.
     pub fn time(self) -> DateTime<Utc> {
         self.0
     }

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use stream::words::counted;
 
 /// A clock that is set back by less repeats no run.
 pub const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
@@ -165,11 +166,8 @@ pub fn faults(situation: &Situation) -> Vec<Fault> {
 }
 
 fn from_the_future(sets: usize) -> String {
-    let sets = match sets {
-        1 => "1 good set is".to_owned(),
-        sets => format!("{sets} good sets are"),
-    };
-    format!("{sets} dated in the future, and none is from the past: the clock is or was wrong")
+    let sets = counted(sets as u64, "good set");
+    format!("{sets} dated in the future, and none from the past: the clock is or was wrong")
 }
 
 fn drill_faults(drills: &Drills, now: DateTime<Utc>, any_set: bool) -> Vec<String> {
@@ -270,7 +268,7 @@ mod tests {
                     ..none(now())
                 },
                 Health::Unhealthy,
-                "2 good sets are dated in the future",
+                "2 good sets dated in the future",
             ),
             (
                 Situation {

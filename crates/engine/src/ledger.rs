@@ -217,7 +217,7 @@ impl<'a> Ledger<'a> {
 }
 
 /// Does the work, telling its progress.
-pub(crate) async fn tell_while<T>(
+pub async fn tell_while<T>(
     work: impl Future<Output = T>,
     observer: &dyn Observer,
     step: &str,

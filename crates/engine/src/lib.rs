@@ -27,3 +27,4 @@ pub mod verify;
 
 pub use config::Config;
 pub use event::{Event, Observer};
+pub use ledger::tell_while;

@@ -65,7 +65,7 @@ pub enum RunError {
     #[error(transparent)]
     Locked(LockError),
     /// Preflight found what everything needs wanting; nothing was created.
-    #[error("nothing was backed up, {} must be mended first:\n{}", count(reasons.len()), bullets(reasons))]
+    #[error("nothing was backed up, {} must be fixed first:\n{}", count(reasons.len()), bullets(reasons))]
     Refused {
         /// In sentences.
         reasons: Vec<String>,
@@ -98,9 +98,9 @@ pub enum RunError {
 
 fn count(problems: usize) -> String {
     if problems == 1 {
-        "one thing".to_owned()
+        "one fault".to_owned()
     } else {
-        format!("{problems} things")
+        format!("{problems} faults")
     }
 }
 
@@ -122,7 +122,7 @@ pub async fn run(
 ) -> Result<Finished, RunError> {
     let catalog = match Catalog::open(&config.backup_dir) {
         Ok(catalog) => catalog,
-        // Preflight has the words for a directory that is missing or not writable, and finds what else must be mended.
+        // Preflight has the words for a directory that is missing or not writable, and finds what else must be fixed.
         Err(source) => {
             let found = preflight(config, cancel).await;
             return Err(found

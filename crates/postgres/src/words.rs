@@ -1,16 +1,6 @@
-//! Counts and lists in sentences, and the words of others as they may be printed.
+//! Lists in sentences, and the words of others as they may be printed.
 
-/// `1 table`, `2 tables`, `3 indexes`, `2 directories`.
-pub fn counted(count: u64, noun: &str) -> String {
-    if count == 1 {
-        return format!("1 {noun}");
-    }
-    match noun.strip_suffix('y') {
-        Some(stem) => format!("{count} {stem}ies"),
-        None if noun.ends_with(['s', 'x']) => format!("{count} {noun}es"),
-        None => format!("{count} {noun}s"),
-    }
-}
+pub use stream::words::counted;
 
 /// Words that a server, a dump or a file name brought, on one line: whatever could move a cursor, begin a line or turn the direction of
 /// writing is `?`.
@@ -45,11 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_and_lists_read_like_english() {
-        assert_eq!(counted(1, "table"), "1 table");
-        assert_eq!(counted(0, "table"), "0 tables");
-        assert_eq!(counted(2, "index"), "2 indexes");
-        assert_eq!(counted(2, "directory"), "2 directories");
+    fn lists_read_like_english() {
         let names = ["a", "b\n", "c"].map(str::to_owned);
         assert_eq!(listed(&names, 2), "a, b? and 1 more");
         assert_eq!(listed(&names[..1], 2), "a");

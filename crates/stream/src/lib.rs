@@ -17,3 +17,4 @@ pub mod tar;
 pub mod zstd;
 
 pub use proof::Finished;
+pub mod words;

@@ -4,7 +4,7 @@ use catalog::catalog::Entry;
 use catalog::drill::{DrillReport, DrillVerdict};
 use engine::drill::{DrillError, DrillRequest, drill};
 use postgres::tools::Tools;
-use postgres::words::{one_line, printable};
+use postgres::words::{counted, one_line, printable};
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::OneSet;
@@ -85,12 +85,12 @@ fn text(report: &DrillReport) -> String {
     let mut text = format!("drill of {} into {}\n", report.set, report.server);
     for database in &report.databases {
         text.push_str(&format!(
-            "{}: {} rows in {} tables ({} of them by digest of every row) and {} objects compared, in {}\n",
+            "{}: {} in {} ({} of them by digest of every row) and {} compared, in {}\n",
             database.label,
-            database.rows,
-            database.tables,
+            counted(database.rows, "row"),
+            counted(database.tables as u64, "table"),
             database.digests,
-            database.objects,
+            counted(database.objects as u64, "object"),
             duration(database.duration_ms)
         ));
         for (question, answer) in &database.answers {
@@ -99,8 +99,10 @@ fn text(report: &DrillReport) -> String {
     }
     if let Some(storage) = &report.storage {
         text.push_str(&format!(
-            "storage: {} of {} objects have their file, {} of them compared by md5\n",
-            storage.matched, storage.objects, storage.hashed
+            "storage: {} of {} with their file, {} of these compared by md5\n",
+            storage.matched,
+            counted(storage.objects, "object"),
+            storage.hashed
         ));
     }
     let mut list = |heading: &str, lines: Vec<String>| {
@@ -118,7 +120,7 @@ fn text(report: &DrillReport) -> String {
             ));
         }
     };
-    list("NOT AS IT WAS", report.differences());
+    list("DIFFERENT", report.differences());
     list("not proven", report.not_proven());
     let not_proven = report.not_proven().len();
     let verdict = match report.verdict {

@@ -10,7 +10,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::{Exit, Refusal, print_text};
+use super::{Exit, Refusal, print_json, print_text};
 use crate::cli;
 use crate::daemon::state::Report;
 use crate::env::Environment;
@@ -34,7 +34,11 @@ pub async fn execute(arguments: &cli::Health, environment: &Environment) -> Resu
         Health::Starting => ("starting", Exit::Failed),
         Health::Unhealthy => ("unhealthy", Exit::Failed),
     };
-    print_text(&format!("{word}: {}\n", report.verdict.reasons.join("; ")))?;
+    if arguments.output.json {
+        print_json(&report)?;
+    } else {
+        print_text(&format!("{word}: {}\n", report.verdict.reasons.join("; ")))?;
+    }
     Ok(exit)
 }
 

@@ -2,8 +2,10 @@
 
 use catalog::drill::DrillVerdict;
 use catalog::verdict::{Health, span};
-use chrono::{SecondsFormat, TimeDelta};
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use engine::clock;
+use postgres::words::counted;
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::Output;
@@ -73,7 +75,7 @@ fn text(report: &Report) -> String {
     let next = report.next_run.as_ref().map_or("none".to_owned(), |next| {
         format!(
             "{} ({}), in {}",
-            next.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            local(report, next.at),
             next.reason,
             span(next.at - now)
         )
@@ -82,18 +84,28 @@ fn text(report: &Report) -> String {
     table.row(["schedule", report.schedule.as_deref().unwrap_or("off")]);
     let disk = &report.disk;
     let room = format!(
-        "{} sets, {} of them good{}, {}; {} free",
-        disk.sets,
+        "{}, {} of them good{}, {}; {} free",
+        counted(disk.sets as u64, "set"),
         disk.good_sets,
         match disk.future_sets {
             0 => String::new(),
-            sets => format!(" ({sets} besides from the future, which count for nothing)"),
+            sets => format!(
+                " (besides {} from the future, which count for nothing)",
+                counted(sets as u64, "set")
+            ),
         },
         bytes(disk.set_bytes),
         bytes(disk.free_bytes)
     );
     table.row(["disk", &room]);
     table.to_string()
+}
+
+/// In the schedule's time zone, as the log tells moments.
+fn local(report: &Report, moment: DateTime<Utc>) -> String {
+    let zone: Tz = report.timezone.parse().unwrap_or(Tz::UTC);
+    let local = moment.with_timezone(&zone);
+    local.format("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 fn anomalies(report: &Report) -> String {
@@ -113,7 +125,7 @@ fn last_drill(report: &Report) -> String {
             let findings = match (drill.differences.as_slice(), drill.not_proven) {
                 ([first, ..], _) => format!(": {first}"),
                 ([], 0) => String::new(),
-                ([], count) => format!(", {count} objects not proven"),
+                ([], count) => format!(", {} not proven", counted(count as u64, "object")),
             };
             let ago = span(now - drill.ended_at);
             let verdict = if drill.verdict == DrillVerdict::Failed {
@@ -146,9 +158,7 @@ fn current(report: &Report) -> String {
         "run {} ({}) at work since {}: {step}, {}{expected} read",
         current.run,
         current.trigger,
-        current
-            .started_at
-            .to_rfc3339_opts(SecondsFormat::Secs, true),
+        local(report, current.started_at),
         bytes(current.raw_bytes)
     )
 }

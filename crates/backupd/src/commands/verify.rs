@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catalog::catalog::Entry;
 use catalog::history::{Happening, History};
 use catalog::manifest::{MANIFEST, ManifestError};
+use engine::tell_while;
 use engine::verify::{Flaw, Problem, Reading, Report, flaw_of, verify_set};
 use postgres::tools::Tools;
 use postgres::words::counted;
@@ -60,7 +61,10 @@ pub async fn execute(
                 meter: Arc::new(Meter::default()),
                 cancel: &signals.token,
             };
-            let read = verify_set(&entry.path, manifest, &reading).await;
+            let expected = manifest.artifacts.iter().map(|one| one.raw_bytes).sum();
+            let reading_back = verify_set(&entry.path, manifest, &reading);
+            let meter = reading.meter.clone();
+            let read = tell_while(reading_back, &progress, "verify", &meter, Some(expected)).await;
             progress.clear();
             match read {
                 Ok(report) => report,
@@ -131,12 +135,12 @@ fn say(asked: &OneSet, entry: &Entry, report: &Report) -> Result<(), Refusal> {
     let status = entry.manifest.as_ref().ok().map(|manifest| manifest.status);
     if report.is_whole() {
         text.push_str(&format!(
-            "{set} is whole: {} files, {} on disk, {} decoded, {} rows, {} archive entries\n",
-            report.files,
+            "{set} is whole: {}, {} on disk, {} decoded, {}, {}\n",
+            counted(report.files as u64, "file"),
             bytes(report.bytes),
             bytes(report.raw_bytes),
-            report.rows,
-            report.entries
+            counted(report.rows, "row"),
+            counted(report.entries, "archive entry")
         ));
         if let Some(status) =
             status.filter(|status| *status != catalog::manifest::RunStatus::Succeeded)

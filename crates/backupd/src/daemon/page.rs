@@ -8,6 +8,7 @@ use catalog::verdict::{Health, span};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::survey::{DETAILED, Survey};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use postgres::words::counted;
 
 use super::plot::{self, Point};
 use super::state::Report;
@@ -168,13 +169,13 @@ fn objects(survey: &Survey, now: DateTime<Utc>) -> Markup {
             p { (reconcile(result)) }
             @for (what, faults) in result.faults().into_iter().filter(|(_, faults)| faults.total > 0) {
                 details {
-                    summary { (faults.total) " objects " (what) }
+                    summary { (faults.told(what)) }
                     ul { @for name in &faults.names { li { code { (name) } } } }
                 }
             }
             @if result.extra.total > 0 {
                 details {
-                    summary { (result.extra.total) " files are no object's: uploads during the run, and what the service keeps for itself" }
+                    summary { (counted(result.extra.total, "file")) " without an object: uploads during the run, and what the service keeps for itself" }
                     ul { @for name in &result.extra.names { li { code { (name) } } } }
                 }
             }

@@ -87,9 +87,14 @@ impl Scheduler {
         };
         let now = clock::now();
         let first = schedule.after(now);
-        for moment in std::iter::successors(first, |last| schedule.after(*last)).take(LOGGED_RUNS) {
-            info!(at = %self.local(moment), within_seconds = service.jitter.as_secs(), "coming run");
-        }
+        let coming = std::iter::successors(first, |last| schedule.after(*last)).take(LOGGED_RUNS);
+        let coming: Vec<String> = coming.map(|moment| self.local(moment)).collect();
+        let jitter = Some(service.jitter.as_secs()).filter(|seconds| *seconds > 0);
+        info!(
+            at = coming.join(", "),
+            within_seconds = jitter,
+            "coming runs"
+        );
         if let Some((_, longest)) = schedule.pauses(now)
             && longest >= service.max_age
         {

@@ -9,10 +9,11 @@ use catalog::accepted::Stranger;
 use catalog::anomaly::Anomaly;
 use catalog::catalog::Entry;
 use catalog::drill::DrillVerdict;
-use catalog::schedule::Next;
+use catalog::schedule::{Next, Schedule};
 use catalog::set::SetId;
 use catalog::verdict::{self, Drills, Situation, Verdict, span};
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use engine::anomaly::waits;
 use engine::clock;
 use engine::survey::{LastDrill, LastRun, RunResult, Survey, survey};
@@ -62,6 +63,9 @@ pub struct Report {
     pub backupd: String,
     /// The schedule with its time zone; none without.
     pub schedule: Option<String>,
+    /// The zone that people are told times in: the schedule's.
+    #[serde(default)]
+    pub timezone: String,
     /// The run at work.
     pub current_run: Option<Current>,
     /// The run that ended last.
@@ -225,6 +229,12 @@ impl State {
             verdict: verdict::judge(&self.situation(&survey, silence, now)),
             backupd: env!("CARGO_PKG_VERSION").to_owned(),
             schedule: self.service.schedule.as_ref().map(ToString::to_string),
+            timezone: self
+                .service
+                .schedule
+                .as_ref()
+                .map_or(Tz::UTC, Schedule::zone)
+                .to_string(),
             current_run: self.live.current(),
             last_run: survey.last_run.clone(),
             last_good: newest.map(|entry| GoodSet {

@@ -11,6 +11,7 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{self, Writer};
 
 use super::{Problems, parse, raw};
+use crate::render::set::{bytes, duration};
 
 /// How logs are written: to standard error, from this level on, in this format.
 #[derive(Debug, Clone)]
@@ -77,6 +78,12 @@ impl Logging {
 /// A line of text a record, whatever a server or a file name says in it.
 fn one_line_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
     let value = one_line(&format!("{value:?}"));
+    // People read units; what collects JSON gets the numbers.
+    match (field.name(), value.parse()) {
+        ("bytes", Ok(count)) => return write!(writer, "size={}", bytes(count)),
+        ("duration_ms", Ok(ms)) => return write!(writer, "took={}", duration(ms)),
+        _ => {}
+    }
     match field.name() {
         "message" => writer.write_str(&value),
         name => write!(writer, "{name}={value}"),

@@ -321,7 +321,7 @@ fn the_daemons_settings_by_table() {
         ("BACKUP_SCHEDULE", "off", None),
         ("BACKUP_SCHEDULE", "@hourly", None),
         ("BACKUP_SCHEDULE", "0 0 2 * * *", None),
-        ("BACKUP_SCHEDULE", "nightly", Some("1 field(s)")),
+        ("BACKUP_SCHEDULE", "nightly", Some("1 field")),
         ("BACKUP_TIMEZONE", "Asia/Kathmandu", None),
         (
             "BACKUP_TIMEZONE",

@@ -10,7 +10,7 @@ use engine::{Event, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info, warn};
 
-use super::set::{bytes, duration, status};
+use super::set::{bytes, status};
 use crate::env::{LogFormat, Logging};
 
 /// How often the moving line is drawn anew between events, so that its clock runs.
@@ -115,7 +115,10 @@ impl Observer for Progress {
             Event::SetBegun { set } => info!(%set, "set begun"),
             Event::StepStarted { step } => {
                 *self.waiting() = None;
-                info!(step, "step started");
+                // A moving line says it.
+                if self.bar.is_none() {
+                    info!(step, "step started");
+                }
                 if let Some(bar) = &self.bar {
                     bar.reset();
                     bar.set_prefix(step.clone());
@@ -141,13 +144,13 @@ impl Observer for Progress {
             }
             Event::Warning { step, text } => self.above(|| warn!(step, "{text}")),
             Event::StepFinished { record } => self.above(|| {
-                let took = duration(record.duration_ms);
+                let duration_ms = record.duration_ms;
                 let words = record.error.as_deref().unwrap_or_default();
                 match record.status {
-                    StepStatus::Failed => error!(step = record.name, took, "step failed: {words}"),
+                    StepStatus::Failed => error!(step = record.name, duration_ms, "step failed: {words}"),
                     StepStatus::Skipped => warn!(step = record.name, "step {words}"),
                     StepStatus::Succeeded | StepStatus::Warning => {
-                        info!(step = record.name, took, "step succeeded");
+                        info!(step = record.name, duration_ms, "step succeeded");
                     }
                 }
             }),
@@ -161,8 +164,8 @@ impl Observer for Progress {
                 info!(
                     set,
                     status = status(*how),
-                    size = bytes(*size),
-                    took = duration(*duration_ms),
+                    bytes = size,
+                    duration_ms,
                     "run finished"
                 );
             }),
@@ -180,15 +183,15 @@ impl Observer for Progress {
                 );
             }),
             Event::Drilled { report } => self.above(|| {
-                let took = duration(report.duration_ms);
+                let duration_ms = report.duration_ms;
                 let verdict = report.verdict.name();
                 let set = report.set;
                 if report.verdict == DrillVerdict::Failed {
                     let differences = report.differences();
                     let first = differences.first().map_or("", String::as_str);
-                    error!(%set, verdict, took, differences = differences.len(), "drill failed: {first}");
+                    error!(%set, verdict, duration_ms, differences = differences.len(), "drill failed: {first}");
                 } else {
-                    info!(%set, verdict, took, not_proven = report.not_proven().len(), "drill ended");
+                    info!(%set, verdict, duration_ms, not_proven = report.not_proven().len(), "drill ended");
                 }
             }),
             Event::Anomalies { set, found } => self.above(|| {

@@ -4,6 +4,8 @@ use catalog::manifest::{Manifest, Reconcile, RunStatus, StepStatus};
 use engine::space::human;
 use engine::survey::RunResult;
 
+use postgres::words::counted;
+
 use super::table::Table;
 
 /// A byte count: `1.5 GiB`.
@@ -62,11 +64,11 @@ pub fn manifest(manifest: &Manifest) -> String {
     for artifact in &manifest.artifacts {
         let holds = match (&artifact.tables, &artifact.tree) {
             (Some(tables), _) => format!(
-                "{} rows in {} tables",
-                tables.iter().map(|table| table.rows).sum::<u64>(),
-                tables.len()
+                "{} in {}",
+                counted(tables.iter().map(|table| table.rows).sum::<u64>(), "row"),
+                counted(tables.len() as u64, "table")
             ),
-            (None, Some(tree)) => format!("{} files, {}", tree.files, bytes(tree.bytes)),
+            (None, Some(tree)) => format!("{}, {}", counted(tree.files, "file"), bytes(tree.bytes)),
             (None, None) => match artifact.passwords_included {
                 Some(true) => "roles and settings, password hashes included".to_owned(),
                 Some(false) => "roles and settings, WITHOUT password hashes".to_owned(),
@@ -101,18 +103,22 @@ pub fn manifest(manifest: &Manifest) -> String {
 /// How files agree with objects, in a line.
 pub fn reconcile(result: &Reconcile) -> String {
     let mut text = format!(
-        "{} of {} objects in the database have their file",
-        result.matched, result.objects
+        "{} of {} in the database with their file",
+        result.matched,
+        counted(result.objects, "object")
     );
     let faults = result.faults();
     for (what, faults) in faults.iter().filter(|(_, faults)| faults.total > 0) {
-        text.push_str(&format!("; {} {what}", faults.total));
+        text.push_str(&format!("; {}", faults.told(what)));
     }
     if result.deleted_meanwhile.total > 0 {
         let count = result.deleted_meanwhile.total;
         text.push_str(&format!("; {count} were deleted or replaced meanwhile"));
     }
-    text.push_str(&format!("; {} files are no object's", result.extra.total));
+    text.push_str(&format!(
+        "; {} without an object",
+        counted(result.extra.total, "file")
+    ));
     text
 }
 

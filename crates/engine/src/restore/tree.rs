@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use catalog::catalog::Entry;
 use catalog::manifest::{Artifact, Kind};
+use postgres::words::counted;
 use stream::artifact::Meter;
 use stream::tar::{OutsideLinks, Selection, UnpackError, Walked, takes_attributes, unpack};
 use stream::{directory, durable};
@@ -178,9 +179,9 @@ pub(super) async fn unpack_checked(
     let done = done.and_then(|unpacked| {
         if unpacked.unkept_total > 0 && !request.without_xattrs {
             return Err(fault(format!(
-                "cannot keep {} extended attribute(s), which hold content types: {}; restore as another user or elsewhere, or say \
+                "cannot keep {}, where content types are: {}; restore as another user or elsewhere, or say \
                  --without-xattrs",
-                unpacked.unkept_total,
+                counted(unpacked.unkept_total, "extended attribute"),
                 unpacked.unkept.first().cloned().unwrap_or_default()
             )));
         }

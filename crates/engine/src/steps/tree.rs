@@ -1,5 +1,6 @@
 //! One tree of files: Supabase's storage, or one of the extra paths.
 
+use postgres::words::counted;
 use std::path::Path;
 
 use catalog::manifest::{Artifact, Changed, Kind, Storage, Tree};
@@ -106,18 +107,14 @@ async fn reconcile(objects: Reconciler, context: &Context<'_>, product: &mut Pro
             } else {
                 ""
             };
-            format!(
-                "{} objects {what}: {}{more}",
-                faults.total,
-                first.join(", ")
-            )
+            format!("{}: {}{more}", faults.told(what), first.join(", "))
         })
         .collect();
     if !words.is_empty() {
         let words = format!(
-            "{} of {} objects in the database are not in the storage tree as they should be: {}",
+            "{} of {} in the database not in the storage tree as they should be: {}",
             result.objects - result.matched - result.deleted_meanwhile.total,
-            result.objects,
+            counted(result.objects, "object"),
             words.join("; ")
         );
         judged(words, context, product);

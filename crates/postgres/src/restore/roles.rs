@@ -152,7 +152,7 @@ impl Role {
 }
 
 impl Membership {
-    /// One statement, which gives the membership even where the grantor of then is no grantor.
+    /// One statement, which gives the membership even where its grantor is one no more.
     fn statement(&self) -> String {
         let mut options = Vec::new();
         if self.admin {

@@ -13,6 +13,7 @@ mod tree;
 mod unpack;
 mod walk;
 
+use crate::words::counted;
 use std::path::PathBuf;
 
 pub use attributes::Attributes;
@@ -105,7 +106,7 @@ pub enum PackError {
         path: PathBuf,
     },
     /// Files that may not be read.
-    #[error("{total} path(s) cannot be read: {}", named(paths, *total))]
+    #[error("{} cannot be read: {}", counted(*total, "path"), named(paths, *total))]
     Unreadable {
         /// The first, each with the system's words.
         paths: Vec<String>,

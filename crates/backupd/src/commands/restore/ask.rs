@@ -18,9 +18,10 @@ const LOOK_EVERY: Timespec = Timespec {
 pub fn for_name(what: &str, name: &str, signals: &Signals) -> Result<(), Refusal> {
     let input = std::io::stdin();
     if !input.is_terminal() {
-        return Err(Refusal::Usage(format!(
-            "{what}: there is no terminal to ask on, so say --yes to go on"
-        )));
+        eprint!("{}", printable(what));
+        return Err(Refusal::Usage(
+            "there is no terminal to ask on: say --yes to go on; nothing was touched".to_owned(),
+        ));
     }
     eprint!("{}\nType {} to go on: ", printable(what), one_line(name));
     std::io::stderr().flush()?;

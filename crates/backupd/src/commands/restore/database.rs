@@ -14,7 +14,7 @@ use engine::restore::database::{
 };
 use postgres::restore::application;
 use postgres::tools::Tools;
-use postgres::words::one_line;
+use postgres::words::{counted, one_line};
 
 use super::{ask, in_the_way, remember};
 use crate::cli::Restore;
@@ -275,11 +275,11 @@ fn last_time(environment: &Environment, plan: &DatabasePlan) -> String {
 
 fn tell(asked: &Restore, plan: &DatabasePlan, last_time: &str) -> String {
     let mut text = format!(
-        "{} of {}: {} rows in {} tables, {} on disk, {} unpacked\n  into {}\n",
+        "{} of {}: {} in {}, {} on disk, {} unpacked\n  into {}\n",
         plan.source,
         plan.set,
-        plan.rows,
-        plan.tables,
+        counted(plan.rows, "row"),
+        counted(plan.tables as u64, "table"),
         bytes(plan.bytes),
         bytes(plan.raw_bytes),
         one_line(&plan.into)
@@ -347,12 +347,12 @@ fn done(
     took: u64,
 ) -> String {
     let mut text = format!(
-        "{}: {} of {} is back: {} rows in {} tables, each table's counted, in {}\n",
+        "{}: {} of {} is back: {} in {}, each table's counted, in {}\n",
         one_line(&restored.name),
         request.label,
         entry.id,
-        restored.rows,
-        restored.tables,
+        counted(restored.rows, "row"),
+        counted(restored.tables as u64, "table"),
         duration(took)
     );
     for note in &restored.notes {

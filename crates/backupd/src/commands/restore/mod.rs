@@ -41,7 +41,7 @@ pub async fn execute(
     };
     let chosen = choose(asked, &entry, manifest)?;
     if let Some(to) = &asked.to {
-        return tree::apart(asked, &entry, &chosen.trees[0], to, signals).await;
+        return tree::apart(asked, &entry, &chosen.trees[0], to, environment, signals).await;
     }
     let root = match chosen.trees.as_slice() {
         [] => None,

@@ -15,6 +15,8 @@ use engine::restore::object::restore_object;
 use engine::restore::swap::{check_swap, swap_tree};
 use engine::restore::tree::{RestoreError, Restored, TreeRequest, restore_tree};
 use engine::restore::undo;
+use engine::tell_while;
+use postgres::words::counted;
 use stream::artifact::Meter;
 use stream::tar::OutsideLinks;
 
@@ -53,6 +55,7 @@ pub async fn apart(
     entry: &Entry,
     label: &str,
     to: &Path,
+    environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     let request = request(asked, entry, label, to);
@@ -60,7 +63,12 @@ pub async fn apart(
         let done = restore_object(request, object, true, &signals.token).await;
         return say_object(done, signals);
     }
-    match restore_tree(request, &signals.token).await {
+    let (meter, expected) = (request.meter.clone(), expected(&request));
+    let progress = Progress::start(&environment.logging()?);
+    let work = restore_tree(request, &signals.token);
+    let ended = tell_while(work, &progress, label, &meter, expected).await;
+    progress.clear();
+    match ended {
         Ok(restored) => {
             print_text(&summary(label, entry, to, &restored))?;
             Ok(Exit::Done)
@@ -155,7 +163,11 @@ pub async fn in_place(
         remember(environment, &happening(done.as_ref().err()))?;
         return say_object(done, signals);
     }
-    let ended = swap_tree(request, &signals.token).await;
+    let (meter, expected) = (request.meter.clone(), expected(&request));
+    let progress = Progress::start(&environment.logging()?);
+    let work = swap_tree(request, &signals.token);
+    let ended = tell_while(work, &progress, label, &meter, expected).await;
+    progress.clear();
     remember(environment, &happening(ended.as_ref().err()))?;
     match ended {
         Ok(swapped) => {
@@ -177,6 +189,15 @@ pub async fn in_place(
         }
         Err(error) => Ok(failed(&error, signals)),
     }
+}
+
+/// What is read of the archive.
+fn expected(request: &TreeRequest<'_>) -> Option<u64> {
+    let artifacts = &request.entry.manifest.as_ref().ok()?.artifacts;
+    let mut trees = artifacts.iter().filter(|one| one.tree.is_some());
+    trees
+        .find(|one| one.label == request.label)
+        .map(|one| one.raw_bytes)
 }
 
 /// `--undo`: what restores of a tree that were cut off left.
@@ -210,7 +231,7 @@ fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
         (artifact.bytes, artifact.tree.as_ref())
     });
     let held = tree.map_or(String::new(), |tree| {
-        format!("{} files, {}, ", tree.files, bytes(tree.bytes))
+        format!("{}, {}, ", counted(tree.files, "file"), bytes(tree.bytes))
     });
     if let Some(object) = &asked.object {
         return format!(
@@ -253,28 +274,28 @@ fn summary(label: &str, entry: &Entry, to: &Path, restored: &Restored) -> String
     let walked = restored.walked;
     told_unkept(restored);
     format!(
-        "{}: {label} of {} is back: {} files, {}, {} directories, {} links\n",
+        "{}: {label} of {} is back: {}, {}, {}, {}\n",
         to.display(),
         entry.id,
-        walked.files,
+        counted(walked.files, "file"),
         bytes(walked.bytes),
-        walked.directories,
-        walked.symlinks + walked.hard_links
+        counted(walked.directories, "directory"),
+        counted(walked.symlinks + walked.hard_links, "link")
     )
 }
 
 fn told_unkept(restored: &Restored) {
     if restored.unkept_total > 0 {
         render::error::note(&format!(
-            "{} extended attribute(s) were not kept, the first: {}",
-            restored.unkept_total,
+            "not kept: {}, the first: {}",
+            counted(restored.unkept_total, "extended attribute"),
             restored.unkept.first().map_or("", String::as_str)
         ));
     }
     if restored.foreign_owners > 0 {
         render::error::note(&format!(
-            "{} files and directories belong to this user now, and belonged to others: root alone can give them back",
-            restored.foreign_owners
+            "belonging to this user now, and to others before: {}; root alone can give them back",
+            counted(restored.foreign_owners, "entry")
         ));
     }
 }
