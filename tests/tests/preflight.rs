@@ -96,9 +96,12 @@ fn databases_that_are_in_no_set_are_named_by_check_and_run_and_nothing_else_is()
     );
     let settings = [("KC_DB_URL", keycloak.as_str())];
     let found = warnings(&stack, &settings, "supabase");
-    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found.len(), 2, "{found:?}");
+    let unusual = "in no set, not by BACKUP_DATABASES=all either: closed (takes no connections: ALTER DATABASE … ALLOW_CONNECTIONS true), \
+                   pattern (a template: name it in BACKUP_EXTRA_DATABASES)";
+    assert!(found[0].contains(unusual), "{found:?}");
     assert!(
-        found[0].starts_with("warning: databases of this server are in no set: Größe 2, _supabase; BACKUP_DATABASES=all"),
+        found[1].starts_with("warning: databases of this server are in no set: Größe 2, _supabase; BACKUP_DATABASES=all"),
         "{found:?}"
     );
     assert_eq!(warnings(&stack, &settings, "keycloak"), [""; 0]);
@@ -107,7 +110,7 @@ fn databases_that_are_in_no_set_are_named_by_check_and_run_and_nothing_else_is()
     let one = [("BACKUP_DATABASES", "Größe 2")];
     let left = warnings(&stack, &one, "supabase");
     assert!(
-        left.len() == 1 && left[0].contains("a database of this server is in no set: _supabase;"),
+        left.len() == 2 && left[1].contains("a database of this server is in no set: _supabase;"),
         "{left:?}"
     );
     let run = stack.backupd(["run"]).succeed();
@@ -425,4 +428,26 @@ fn tables_of_another_owner_in_keycloaks_database_are_a_note_and_refuse_nothing()
         run.stderr.contains("public.client (supabase_admin)"),
         "{run}"
     );
+}
+
+/// A drill there loads onto the stack's own server, and proves nothing of another.
+#[test]
+fn a_server_for_drills_that_is_backed_up_itself_is_warned_of() {
+    let stack = Stack::new();
+    let words = "BACKUP_DRILL_URL is a server that is backed up itself";
+    let own = [("BACKUP_DRILL_URL", stack.server.url("postgres"))];
+    let checked = stack.backupd(["check"]).envs(own.clone()).succeed();
+    assert!(checked.stdout.contains(words), "{checked}");
+    stack
+        .backupd(["run"])
+        .env("BACKUP_SOURCES", "keycloak")
+        .succeed();
+    let drilled = stack.backupd(["verify", "--drill"]).envs(own).succeed();
+    assert!(drilled.stderr.contains(words), "{drilled}");
+    let other = tests::server::PgServer::bare();
+    let apart = [("BACKUP_DRILL_URL", other.url("postgres"))];
+    let checked = stack.backupd(["check"]).envs(apart.clone()).succeed();
+    assert!(!checked.stdout.contains(words), "{checked}");
+    let drilled = stack.backupd(["verify", "--drill"]).envs(apart).succeed();
+    assert!(!drilled.stderr.contains(words), "{drilled}");
 }

@@ -38,6 +38,8 @@ pub struct Config {
     pub step_timeout: Option<Duration>,
     /// Longest time a dump waits for a lock (`BACKUP_LOCK_TIMEOUT`); `None` is without limit.
     pub lock_timeout: Option<Duration>,
+    /// The server for drills (`BACKUP_DRILL_URL`), which should be none of the sources'.
+    pub drill_url: Option<Dsn>,
     /// Where PostgreSQL's programs are looked for.
     pub tools: ToolSearch,
 }

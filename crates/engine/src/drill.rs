@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::caught::caught;
 use crate::clock;
 use crate::event::{Event, Observer};
+use crate::identity;
 use crate::ledger::{millis, tell_while};
+use crate::preflight::DRILLS_WHERE_IT_IS_AT_WORK;
 use crate::space;
 use crate::verify::{Flaw, Problem, Reading, verify_set};
 
@@ -285,6 +287,14 @@ async fn perform(
     let prefix = prefix(request.backup_dir).map_err(io)?;
     if let Some(url) = request.url {
         report.server = url.to_string();
+        let here = identity::of_database(std::slice::from_ref(url)).await;
+        let source = |artifact: &Artifact| {
+            let known = here.as_ref().zip(artifact.identity.as_ref());
+            known.is_some_and(|(here, then)| here.is_same(then) == Some(true))
+        };
+        if databases(manifest).any(source) {
+            crate::ledger::warn(observer, "drill", DRILLS_WHERE_IT_IS_AT_WORK.to_owned());
+        }
         for artifact in databases(manifest) {
             let drill = drill_of(request, manifest, artifact, url.clone(), &prefix)?;
             keep_found(report, drill.perform(observer, cancel).await?);

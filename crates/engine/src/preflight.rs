@@ -21,7 +21,7 @@ use rustix::fs::Access;
 use stream::tar::{PackError, Tree, measure};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use others::has_vanished;
+pub(crate) use others::{DRILLS_WHERE_IT_IS_AT_WORK, has_vanished};
 
 use crate::config::{Config, DatabaseSource, TreeRole, TreeSource};
 use crate::finding::{Blocks, Check, Fault, Outcome};

@@ -17,6 +17,17 @@ pub struct Databases {
     pub server: String,
     /// Databases that take connections, but templates and what backupd itself keeps aside or restores into, sorted.
     pub names: Vec<String>,
+    /// Users' others: templates, and those that take no connections. Each with what it is; sorted.
+    pub unusual: Vec<(String, Unusual)>,
+}
+
+/// Why a database is not taken for one with data in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unusual {
+    /// `datistemplate`; it can be dumped.
+    Template,
+    /// Not `datallowconn`: nobody can read it.
+    Closed,
 }
 
 impl Databases {
@@ -26,20 +37,33 @@ impl Databases {
             .names("SELECT pg_catalog.pg_postmaster_start_time()")
             .await?;
         // -2 is the mark of one whose DROP was cut off: nobody can connect to it. A name tells nothing: anybody may have given it.
-        let mut names = server
-            .names(&format!(
-                "SELECT d.datname FROM pg_catalog.pg_database d
-                 WHERE NOT d.datistemplate AND d.datallowconn AND d.datconnlimit <> -2
+        let found = server
+            .rows(&format!(
+                "SELECT d.datname, d.datistemplate, d.datallowconn FROM pg_catalog.pg_database d
+                 WHERE d.datname NOT IN ('template0', 'template1') AND d.datconnlimit <> -2
                    AND NOT EXISTS (SELECT FROM {OF_DATABASE} = '{MARK_KEPT}=' || d.datname)
                    AND (NOT EXISTS (SELECT FROM {OF_DATABASE} LIKE '{MARK}=%')
                      OR EXISTS (SELECT FROM {OF_DATABASE} = '{MARK_NAME}=' || d.datname))",
             ))
             .await?;
-        names.retain(|name| !is_drills(name));
+        let (mut names, mut unusual) = (Vec::new(), Vec::new());
+        for row in found {
+            let name = row.get(0).unwrap_or_default().to_owned();
+            if is_drills(&name) {
+                continue;
+            }
+            match (row.get(1), row.get(2)) {
+                (_, Some("f")) => unusual.push((name, Unusual::Closed)),
+                (Some("t"), _) => unusual.push((name, Unusual::Template)),
+                _ => names.push(name),
+            }
+        }
         names.sort();
+        unusual.sort();
         Ok(Self {
             server: started.into_iter().next().unwrap_or_default(),
             names,
+            unusual,
         })
     }
 }

@@ -183,6 +183,8 @@ impl Environment {
                 anomaly,
                 step_timeout,
                 lock_timeout,
+                // What is wrong with it is said by the settings of drills.
+                drill_url: sources::drill_url(&self.vars, &mut Problems::default()),
                 tools: self.tool_search(),
             })
     }

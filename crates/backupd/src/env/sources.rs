@@ -106,7 +106,18 @@ pub fn other_databases(
         }
         [one] if one == "none" => OtherDatabases::LeftOut,
         [one] if one == "all" => OtherDatabases::All,
-        _ => OtherDatabases::Named(names),
+        _ => {
+            if let Some(word) = names
+                .iter()
+                .find(|name| ["all", "none"].contains(&name.as_str()))
+            {
+                problems.say(format!(
+                    "{NAME}={text} mixes `{word}` with names: say {word} alone, or names alone (a database called {word} goes into \
+                     BACKUP_EXTRA_DATABASES)"
+                ));
+            }
+            OtherDatabases::Named(names)
+        }
     };
     let of_server = matches!(others, OtherDatabases::All | OtherDatabases::Named(_));
     let has_server = databases

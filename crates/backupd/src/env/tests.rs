@@ -217,6 +217,9 @@ fn other_databases_by_table() {
         assert_eq!(read.others, others, "{value:?}");
     }
     assert!(complaint(&[("BACKUP_DATABASES", Some(","))]).contains("names no database"));
+    for mixed in ["all,shop", "shop, none"] {
+        assert!(complaint(&[("BACKUP_DATABASES", Some(mixed))]).contains("with names: say "));
+    }
     let elsewhere = complaint(&[
         ("BACKUP_DATABASES", Some("all")),
         ("BACKUP_SOURCES", Some("keycloak")),

@@ -24,6 +24,9 @@ pub(super) async fn check(config: &Config, found: &mut Preflight) {
     }
     others::check_gone(config, found);
     others::check_left_out(config, found).await;
+    if let Some(url) = &config.drill_url {
+        others::check_drill_server(url, found).await;
+    }
 }
 
 async fn check_one(config: &Config, source: &DatabaseSource, found: &mut Preflight) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use catalog::manifest::Kind;
-use postgres::databases::is_empty;
+use postgres::databases::{Databases, Unusual, is_empty};
+use postgres::dsn::Dsn;
 use postgres::server::{Server, ServerError};
 use postgres::words::listed;
 use stream::digest::sha256_hex;
@@ -12,8 +13,11 @@ use super::{Preflight, last_manifest};
 use crate::config::{
     Config, DatabaseRole, DatabaseSource, LABEL_MAX, OtherDatabases, RESERVED_LABELS, is_label,
 };
-use crate::finding::Fault;
+use crate::finding::{Blocks, Check, Fault, Outcome};
 
+/// Of a drill's server.
+pub(crate) const DRILLS_WHERE_IT_IS_AT_WORK: &str = "BACKUP_DRILL_URL is a server that is backed up itself: drills load whole databases onto it, run their users' code there, and prove \
+     nothing of another machine; name a server of its own";
 /// Databases that are named in one sentence.
 const NAMED: usize = 20;
 /// Every server has it, and most leave it empty: then it is nobody's data.
@@ -67,10 +71,32 @@ pub(super) async fn check_left_out(config: &Config, found: &mut Preflight) {
         if !seen.insert(server.clone()) {
             continue;
         }
+        let unusual = told.neighbours.unusual.iter();
+        let unusual: Vec<String> = unusual
+            .filter(|(name, _)| !covered.contains(&(server.clone(), name.clone())))
+            .map(|(name, what)| match what {
+                Unusual::Template => {
+                    format!("{name} (a template: name it in BACKUP_EXTRA_DATABASES)")
+                }
+                Unusual::Closed => {
+                    format!(
+                        "{name} (takes no connections: ALTER DATABASE … ALLOW_CONNECTIONS true)"
+                    )
+                }
+            })
+            .collect();
         let mut names = told.neighbours.names.clone();
         names.retain(|name| !covered.contains(&(server.clone(), name.clone())));
         if names.iter().any(|name| name == MAINTENANCE) && is_bare(source).await {
             names.retain(|name| name != MAINTENANCE);
+        }
+        if !unusual.is_empty() {
+            let text = format!(
+                "in no set, not by BACKUP_DATABASES=all either: {}; BACKUP_DATABASES=none says that this is meant",
+                listed(&unusual, NAMED)
+            );
+            let fault = Fault::InNoSet { of_supabase: false };
+            found.warn(&source.label, text, fault);
         }
         if names.is_empty() {
             continue;
@@ -89,6 +115,23 @@ pub(super) async fn check_left_out(config: &Config, found: &mut Preflight) {
         };
         let text = format!("{what} in no set: {}; {fix}", listed(&names, NAMED));
         found.warn(&source.label, text, Fault::InNoSet { of_supabase });
+    }
+}
+
+/// Warns of a server for drills that is backed up itself. One that does not answer is a drill's affair.
+pub(super) async fn check_drill_server(url: &Dsn, found: &mut Preflight) {
+    let Ok(server) = Server::connect(url).await else {
+        return;
+    };
+    let Ok(told) = Databases::of(&server).await else {
+        return;
+    };
+    let mut sources = found.databases.iter();
+    let same = sources.find(|(_, facts)| facts.neighbours.server == told.server);
+    if let Some((label, _)) = same {
+        let text = format!("{DRILLS_WHERE_IT_IS_AT_WORK} (that of {label})");
+        let check = Check::new("drills", Outcome::Warning, Blocks::Run, text, None);
+        found.checks.push(check);
     }
 }
 
