@@ -102,9 +102,13 @@ impl Loader<'_> {
         };
         self.drain().await?;
         self.give_back_bodies(&container).await?;
-        let definers = "SELECT p.oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc p
-            WHERE p.oid >= 16384 AND p.prosecdef AND pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')";
-        for routine in self.main.names(definers).await? {
+        let definers = format!(
+            "SELECT p.oid::pg_catalog.regprocedure FROM pg_catalog.pg_proc p
+             WHERE p.oid >= 16384 AND p.prosecdef AND pg_catalog.has_function_privilege('public', p.oid, 'EXECUTE')
+               AND p.pronamespace <> {}::pg_catalog.regnamespace",
+            literal(container.schema())
+        );
+        for routine in self.main.names(&definers).await? {
             self.ours(&format!("REVOKE EXECUTE ON ROUTINE {routine} FROM PUBLIC"))
                 .await?;
             self.closed_routines.push(routine);

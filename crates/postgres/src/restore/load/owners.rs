@@ -65,11 +65,11 @@ impl Loader<'_> {
         if lacks {
             session::run(&self.main, &grant("GRANT", "TO")).await?;
         }
-        let done = container.act(&self.main, owner, statement).await;
+        let done = container.define(&self.main, owner, statement).await;
         if lacks {
             session::run(&self.main, &grant("REVOKE", "FROM")).await?;
         }
-        done.map(|_| ())
+        done
     }
 
     async fn may_refer(&self, owner: &str, other: &QualifiedName) -> bool {

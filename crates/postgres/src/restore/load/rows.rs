@@ -104,6 +104,18 @@ impl Loader<'_> {
             }
             table.stand_in = true;
         }
+        if found.is_trapped {
+            let fault = LoadFault {
+                statement,
+                reason: format!(
+                    "{} has a trigger of an ordinary role that the dump has not made yet",
+                    table.name
+                ),
+                code: None,
+            };
+            skip_rows(feed).await?;
+            return self.fault(fault);
+        }
         // Partitions that are loaded through their root come in a block each.
         let known = self
             .loaded
@@ -163,6 +175,7 @@ impl Loader<'_> {
             is_there: found.tables.contains(name),
             before: found.brought.get(name).copied().unwrap_or_default(),
             in_order: found.in_order.contains(name),
+            is_trapped: found.trapped.contains(name),
         })
     }
 
@@ -302,6 +315,8 @@ pub(super) struct Found {
     brought: BTreeMap<QualifiedName, u64>,
     /// Those that have triggers already.
     with_triggers: BTreeSet<QualifiedName>,
+    /// Those of which one calls a function of an ordinary role: users' code made it since, as a dump's come behind all rows.
+    trapped: BTreeSet<QualifiedName>,
     /// Tables whose rows may depend on those of others.
     in_order: BTreeSet<QualifiedName>,
 }
@@ -310,6 +325,7 @@ struct FoundTable {
     is_there: bool,
     before: u64,
     in_order: bool,
+    is_trapped: bool,
 }
 
 impl Found {
@@ -339,6 +355,12 @@ impl Found {
             tables: names("c.relkind IN ('r', 'p', 'f')").await?,
             with_triggers: names(
                 "EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)",
+            )
+            .await?,
+            trapped: names(
+                "EXISTS (SELECT FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+                   JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
+                   WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND NOT r.rolsuper)",
             )
             .await?,
             in_order: names(&format!("c.oid IN ({CALLS_FUNCTIONS})")).await?,
