@@ -377,7 +377,7 @@ soak!(any_fault_of_a_run, 1000, MOST, false, Command::Run);
 soak!(any_fault_at_a_tree, 200, ALL, false, Command::RunAtTree);
 
 #[test]
-#[ignore = "a soak: one in nine of the calls of a run with a database"]
+#[ignore = "a soak: some of the calls of a run with a database"]
 fn any_fault_of_a_run_with_a_database() {
     let server = PgServer::bare();
     let cases = campaign(&Shelf::new(Some(&server), false), &[Command::Run], MOST / 3);
