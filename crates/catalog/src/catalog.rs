@@ -8,16 +8,18 @@ mod look;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use stream::words::counted;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use stream::durable;
+use stream::words::counted;
 
 use crate::accepted::Accepted;
 use crate::anomaly::Anomaly;
 use crate::drill::DrillReport;
-use crate::history::History;
+use crate::history::{History, damaged};
 use crate::manifest::{MANIFEST, Manifest, ManifestError, SUMS};
+use crate::remembered::{Detail, Remembered};
 use crate::set::{Selector, SetId};
 use look::{failure, is_unread, lacking, size};
 
@@ -44,8 +46,8 @@ pub struct Entry {
     pub id: SetId,
     /// Its directory.
     pub path: PathBuf,
-    /// Its manifest, or why that cannot be used.
-    pub manifest: Result<Manifest, ManifestError>,
+    /// Its manifest, or why that cannot be used. Of a set in a list only what is short.
+    pub manifest: Result<Arc<Manifest>, ManifestError>,
     /// Whether it is a recovery point to count on.
     pub good: bool,
     /// Why it is not good.
@@ -71,11 +73,22 @@ impl Entry {
         self.good && self.odd
     }
 
+    /// Its manifest, where that can be used.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_deref().ok()
+    }
+
+    /// With all that its manifest tells.
+    fn whole(mut self) -> Self {
+        if self.manifest.is_ok() {
+            self.manifest = Manifest::of_set(&self.path, self.id).map(Arc::new);
+        }
+        self
+    }
+
     /// What was found odd beside the sets before it, accepted or not.
     pub fn anomalies(&self) -> &[Anomaly] {
-        self.manifest
-            .as_ref()
-            .map_or(&[], |manifest| &manifest.anomalies)
+        self.manifest().map_or(&[], |manifest| &manifest.anomalies)
     }
 }
 
@@ -180,26 +193,37 @@ impl Catalog {
         fs::remove_file(probe)
     }
 
-    /// All sets, oldest first.
+    /// All sets, oldest first, with what is short of their manifests.
     pub fn list(&self) -> io::Result<Vec<Entry>> {
-        let damaged = match History::open(&self.root) {
-            Ok(history) => history.damaged()?,
+        self.look(&mut Remembered::default(), 0)
+    }
+
+    /// All sets, oldest first, by what is remembered of them; the newest, so many, with what a status page shows.
+    pub fn look(&self, remembered: &mut Remembered, shown: usize) -> io::Result<Vec<Entry>> {
+        let records = match History::open(&self.root) {
+            Ok(history) => remembered.history(&history)?,
             // A copy of sets without the private directory has no history.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Arc::default(),
             Err(error) => return Err(error),
         };
+        let damaged = damaged(&records);
         let accepted = Accepted::read_unless_damaged(&self.root)?;
-        let mut entries: Vec<Entry> = self
-            .ids()?
-            .into_iter()
-            .map(|id| {
-                let found = damaged.iter().find(|(set, _)| *set == id);
-                let accepted = accepted.sets.contains(&id);
-                self.entry(id, accepted, found.map(|(_, problem)| problem.as_str()))
-            })
-            .collect();
-        entries.sort_by_key(|entry| entry.id);
-        Ok(entries)
+        let mut ids = self.ids()?;
+        ids.sort_unstable();
+        remembered.keep_only(&ids);
+        let brief = ids.len().saturating_sub(shown);
+        let entries = ids.iter().enumerate().map(|(at, id)| {
+            let detail = if at < brief {
+                Detail::Brief
+            } else {
+                Detail::Shown
+            };
+            let path = self.path(*id);
+            let manifest = remembered.manifest(*id, &path, detail);
+            let damage = damaged.get(id).copied();
+            entry(*id, path, manifest, accepted.sets.contains(id), damage)
+        });
+        Ok(entries.collect())
     }
 
     /// The set that is meant.
@@ -228,7 +252,7 @@ impl Catalog {
                         entry.has_open_anomaly() && !entry.id.is_from_the_future(now)
                     });
                     let passed_over = newer.map(|entry| entry.id).collect();
-                    let entry = entries.swap_remove(at);
+                    let entry = entries.swap_remove(at).whole();
                     return Ok(Found { entry, passed_over });
                 }
                 let good: Vec<&Entry> = entries.iter().filter(|entry| entry.good).collect();
@@ -249,7 +273,7 @@ impl Catalog {
                 match entries.len() {
                     0 => Err(FindError::NoMatch { prefix }),
                     1 => Ok(Found {
-                        entry: entries.remove(0),
+                        entry: entries.remove(0).whole(),
                         passed_over: Vec::new(),
                     }),
                     _ => Err(FindError::Ambiguous {
@@ -373,52 +397,49 @@ impl Catalog {
         Ok(ids)
     }
 
-    fn entry(&self, id: SetId, accepted: bool, damage: Option<&str>) -> Entry {
-        let path = self.path(id);
-        let manifest = Manifest::read(&path).and_then(|manifest| {
-            if manifest.set == id {
-                Ok(manifest)
-            } else {
-                Err(ManifestError::Foreign {
-                    found: manifest.set,
-                })
-            }
-        });
-        let (mut unread, mut complete) = (is_unread(&manifest), false);
-        let why_not_good = match &manifest {
-            Err(error) => Some(error.to_string()),
-            Ok(manifest) => {
-                let (failure, lack) = (failure(manifest), lacking(&path, manifest));
-                let is_refused = lack.as_ref().is_some_and(|lack| lack.is_unread);
-                complete = !manifest.artifacts.is_empty() && (lack.is_none() || is_refused);
-                unread = failure.is_none() && is_refused;
-                failure
-                    .or(lack.map(|lack| lack.words))
-                    .or_else(|| damage.map(|what| format!("found damaged by verify: {what}")))
-            }
-        };
-        Entry {
-            id,
-            complete,
-            unread,
-            bytes: size(&path),
-            good: why_not_good.is_none(),
-            why_not_good,
-            odd: !accepted
-                && manifest
-                    .as_ref()
-                    .is_ok_and(|manifest| !manifest.anomalies.is_empty()),
-            manifest,
-            path,
-        }
-    }
-
     fn path(&self, id: SetId) -> PathBuf {
         self.root.join(id.to_string())
     }
 
     fn aside(&self, id: SetId, suffix: &str) -> PathBuf {
         self.root.join(format!(".{id}{suffix}"))
+    }
+}
+
+/// What is known of a set by its manifest, and by the names and sizes of its files.
+fn entry(
+    id: SetId,
+    path: PathBuf,
+    manifest: Result<Arc<Manifest>, ManifestError>,
+    accepted: bool,
+    damage: Option<&str>,
+) -> Entry {
+    let (mut unread, mut complete) = (is_unread(&manifest), false);
+    let why_not_good = match &manifest {
+        Err(error) => Some(error.to_string()),
+        Ok(manifest) => {
+            let (failure, lack) = (failure(manifest), lacking(&path, manifest));
+            let is_refused = lack.as_ref().is_some_and(|lack| lack.is_unread);
+            complete = !manifest.artifacts.is_empty() && (lack.is_none() || is_refused);
+            unread = failure.is_none() && is_refused;
+            failure
+                .or(lack.map(|lack| lack.words))
+                .or_else(|| damage.map(|what| format!("found damaged by verify: {what}")))
+        }
+    };
+    Entry {
+        id,
+        complete,
+        unread,
+        bytes: size(&path),
+        good: why_not_good.is_none(),
+        why_not_good,
+        odd: !accepted
+            && manifest
+                .as_ref()
+                .is_ok_and(|manifest| !manifest.anomalies.is_empty()),
+        manifest,
+        path,
     }
 }
 

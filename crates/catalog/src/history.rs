@@ -1,19 +1,30 @@
-//! `.backupd/history.jsonl`: what happened to runs and to finished sets, a line each, only ever appended to.
+//! `.backupd/history.jsonl`: what happened to runs and to finished sets, a line each. It is appended to, and when it has become long its
+//! oldest lines go to `history.1.jsonl`.
 
+mod carried;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use stream::durable;
-use stream::read::open_regular;
+use stream::read::{open_regular, read_regular};
 
 use crate::drill::DrillVerdict;
 use crate::manifest::RunStatus;
 use crate::set::SetId;
 
-/// Bytes of a history that are read: a hundred years of hourly runs.
+/// Bytes of a history that are read.
 const BYTES_MOST: u64 = 256 * 1024 * 1024;
+/// A longer one is shortened: some years of nightly runs.
+const BYTES_LONG: u64 = 1024 * 1024;
+/// Lines that stay as they are: the newest.
+const LINES_KEPT: usize = 500;
 
 /// The history of a backup directory.
 #[derive(Debug)]
@@ -122,6 +133,58 @@ pub enum Happening {
         /// By which rules.
         reasons: Vec<String>,
     },
+    /// The first line of a history whose oldest lines were put away: how the runs ended that they told of.
+    Carried(Runs),
+}
+
+/// How often runs ended how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs {
+    /// With a good set.
+    pub succeeded: u64,
+    /// With a good set, and an anomaly.
+    pub odd: u64,
+    /// With a failed one, or none.
+    pub failed: u64,
+    /// Cut off from outside.
+    pub interrupted: u64,
+}
+
+impl Runs {
+    /// Of a history.
+    pub fn count(records: &[Record]) -> Self {
+        let mut runs = Self::default();
+        for record in records {
+            match &record.happening {
+                Happening::RunFinished {
+                    status: RunStatus::Succeeded,
+                    anomalies: 0,
+                    ..
+                } => runs.succeeded += 1,
+                Happening::RunFinished {
+                    status: RunStatus::Succeeded,
+                    ..
+                } => runs.odd += 1,
+                Happening::RunRefused {
+                    interrupted: true, ..
+                } => runs.interrupted += 1,
+                Happening::RunFinished { .. } | Happening::RunRefused { .. } => runs.failed += 1,
+                Happening::Carried(before) => {
+                    runs.succeeded += before.succeeded;
+                    runs.odd += before.odd;
+                    runs.failed += before.failed;
+                    runs.interrupted += before.interrupted;
+                }
+                Happening::ServiceStarted { .. }
+                | Happening::SetVerified { .. }
+                | Happening::Drilled { .. }
+                | Happening::Restored { .. }
+                | Happening::Accepted { .. }
+                | Happening::SetRemoved { .. } => {}
+            }
+        }
+        runs
+    }
 }
 
 impl History {
@@ -138,12 +201,18 @@ impl History {
         }
     }
 
+    /// Its file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Adds a line, durably.
     pub fn append(&self, at: DateTime<Utc>, happening: &Happening) -> io::Result<()> {
         let record = Record {
             at,
             happening: happening.clone(),
         };
+        let _alone = self.alone()?;
         durable::append_line(&self.path, &serde_json::to_string(&record)?)
     }
 
@@ -172,126 +241,83 @@ impl History {
         Ok(records)
     }
 
-    /// Which source was restored behind which run's set. The order of the lines tells, which no clock that is set disturbs.
-    pub fn restored(&self) -> io::Result<Vec<(String, SetId)>> {
-        let mut last = None;
-        let mut restored = Vec::new();
-        for record in self.read()? {
-            match record.happening {
-                Happening::RunFinished { set: Some(set), .. } => last = Some(set),
-                Happening::Restored {
-                    source,
-                    error: None,
-                    ..
-                } => restored.extend(last.map(|last| (source, last))),
-                _ => {}
-            }
+    /// Puts the oldest lines of a long history away, into `history.1.jsonl`, but for those that still tell something. The caller holds
+    /// the directory's lock; who appends without it waits.
+    pub fn shorten(&self) -> io::Result<()> {
+        let long = |bytes| bytes > BYTES_LONG;
+        match fs::symlink_metadata(&self.path) {
+            Ok(meta) if long(meta.len()) => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return Ok(()),
         }
-        Ok(restored)
+        let _alone = self.alone()?;
+        let records = self.read()?;
+        let mut text = Vec::new();
+        for record in carried::shortened(records, LINES_KEPT) {
+            serde_json::to_writer(&mut text, &record)?;
+            text.push(b'\n');
+        }
+        if long(text.len() as u64 * 2) {
+            return Ok(()); // It is long by what must stay.
+        }
+        let put_away = self.path.with_file_name("history.1.jsonl");
+        durable::write_atomic(&put_away, &read_regular(&self.path, BYTES_MOST)?)?;
+        durable::write_atomic(&self.path, &text)
     }
 
-    /// The differences that the last verification of each set found, where it found any.
-    pub fn damaged(&self) -> io::Result<Vec<(SetId, String)>> {
-        let mut damaged: Vec<(SetId, String)> = Vec::new();
-        for record in self.read()? {
-            if let Happening::SetVerified {
-                set,
-                whole,
-                problems,
-            } = record.happening
-            {
-                damaged.retain(|(other, _)| *other != set);
-                if !whole {
-                    damaged.push((set, problems.first().cloned().unwrap_or_default()));
-                }
+    /// Nobody else appends while this lives.
+    fn alone(&self) -> io::Result<File> {
+        let guard = self.path.with_file_name("history.lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(guard)?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    }
+
+    /// Which source was restored behind which run's set. The order of the lines tells, which no clock that is set disturbs.
+    pub fn restored(&self) -> io::Result<Vec<(String, SetId)>> {
+        Ok(restored(&self.read()?))
+    }
+}
+
+fn restored(records: &[Record]) -> Vec<(String, SetId)> {
+    let mut last = None;
+    let mut restored = Vec::new();
+    for record in records {
+        match &record.happening {
+            Happening::RunFinished { set: Some(set), .. } => last = Some(*set),
+            Happening::Restored {
+                source,
+                error: None,
+                ..
+            } => restored.extend(last.map(|last| (source.clone(), last))),
+            _ => {}
+        }
+    }
+    restored
+}
+
+/// The differences that the last verification of each set found, where it found any.
+pub fn damaged(records: &[Record]) -> BTreeMap<SetId, &str> {
+    let mut damaged = BTreeMap::new();
+    for record in records {
+        if let Happening::SetVerified {
+            set,
+            whole,
+            problems,
+        } = &record.happening
+        {
+            damaged.remove(set);
+            if !whole {
+                damaged.insert(*set, problems.first().map_or("", String::as_str));
             }
         }
-        Ok(damaged)
     }
+    damaged
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_history_is_an_error_and_no_endless_wait() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
-        let history = History::open(dir.path()).unwrap();
-        let words = || history.read().unwrap_err().to_string();
-        std::os::unix::fs::symlink("/dev/zero", &history.path).unwrap();
-        assert!(words().contains("is no regular file"), "{}", words());
-        std::fs::remove_file(&history.path).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, &history.path, 0o600.into()).unwrap();
-        assert!(words().contains("is no regular file"), "{}", words());
-        std::fs::remove_file(&history.path).unwrap();
-        let sparse = std::fs::File::create(&history.path).unwrap();
-        sparse.set_len(10 << 30).unwrap();
-        assert!(words().contains("has more than"), "{}", words());
-    }
-
-    #[test]
-    fn lines_come_back_and_torn_ones_are_passed_over() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(History::open(dir.path()).is_err());
-        std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
-        let history = History::open(dir.path()).unwrap();
-        assert_eq!(history.read().unwrap(), []);
-        let set: SetId = "20261120T020000Z".parse().unwrap();
-        let verified = |whole| Happening::SetVerified {
-            set,
-            whole,
-            problems: if whole {
-                vec![]
-            } else {
-                vec!["a: missing".to_owned()]
-            },
-        };
-        let at = set.time();
-        history.append(at, &verified(false)).unwrap();
-        assert_eq!(history.damaged().unwrap(), [(set, "a: missing".to_owned())]);
-        let text = std::fs::read_to_string(&history.path).unwrap();
-        std::fs::write(&history.path, format!("{text}{{\"at\":\"2026")).unwrap();
-        history.append(at, &verified(true)).unwrap();
-        assert_eq!(history.read().unwrap().len(), 2);
-        assert_eq!(history.damaged().unwrap(), []);
-    }
-
-    #[test]
-    fn restores_are_told_by_the_set_before_them_whatever_the_clock_said() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
-        let history = History::open(dir.path()).unwrap();
-        let set = |day: u32| -> SetId { format!("202611{day}T020000Z").parse().unwrap() };
-        let ran = |day| Happening::RunFinished {
-            set: Some(set(day)),
-            status: RunStatus::Succeeded,
-            trigger: "manual".to_owned(),
-            duration_ms: 1,
-            bytes: 1,
-            error: None,
-            anomalies: 0,
-        };
-        let restored = |error: Option<&str>| Happening::Restored {
-            set: set(10),
-            source: "supabase".to_owned(),
-            into: "postgres".to_owned(),
-            duration_ms: 1,
-            error: error.map(str::to_owned),
-        };
-        let at = set(30).time();
-        for happening in [
-            restored(None),
-            ran(10),
-            ran(11),
-            restored(None),
-            restored(Some("refused")),
-            ran(12),
-        ] {
-            history.append(at, &happening).unwrap();
-        }
-        let expected = ("supabase".to_owned(), set(11));
-        assert_eq!(history.restored().unwrap(), [expected]);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@ pub mod history;
 pub mod identity;
 pub mod lock;
 pub mod manifest;
+pub mod remembered;
 pub mod retention;
 pub mod schedule;
 pub mod set;

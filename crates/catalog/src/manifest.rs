@@ -486,6 +486,17 @@ impl Manifest {
         serde_json::from_slice(&text).map_err(ManifestError::Malformed)
     }
 
+    /// Reads the manifest of the set of this id, which is in `dir`.
+    pub fn of_set(dir: &Path, id: SetId) -> Result<Self, ManifestError> {
+        let manifest = Self::read(dir)?;
+        if manifest.set == id {
+            Ok(manifest)
+        } else {
+            let found = manifest.set;
+            Err(ManifestError::Foreign { found })
+        }
+    }
+
     /// Writes it into `dir`, durably.
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;

@@ -66,16 +66,14 @@ fn compare(
         let words = format!("{} could not be looked at: {why}", unread.id);
         return Err(std::io::Error::other(words));
     }
-    let counted: Vec<&Manifest> = entries
-        .iter()
-        .filter(|entry| entry.counts(now))
-        .filter_map(|entry| entry.manifest.as_ref().ok())
-        .collect();
+    let counted: Vec<&Entry> = entries.iter().filter(|entry| entry.counts(now)).collect();
     let newest = &counted[counted.len().saturating_sub(HISTORY)..];
-    let before: Vec<Vitals> = newest
-        .iter()
-        .map(|manifest| Vitals::of(manifest, settings))
-        .collect();
+    // One whole manifest at a time: a year of them would be large.
+    let mut before = Vec::with_capacity(newest.len());
+    for entry in newest {
+        let manifest = Manifest::of_set(&entry.path, entry.id).map_err(std::io::Error::other)?;
+        before.push(Vitals::of(&manifest, settings));
+    }
     let known = Known {
         accepted: Accepted::read_or_nothing(&config.backup_dir),
         restored: history.restored().unwrap_or_default(),
@@ -156,7 +154,7 @@ fn strangers(
 }
 
 fn of_label<'a>(entry: &'a Entry, label: &str) -> Option<&'a Identity> {
-    let artifacts = &entry.manifest.as_ref().ok()?.artifacts;
+    let artifacts = &entry.manifest()?.artifacts;
     let database = artifacts
         .iter()
         .find(|artifact| artifact.label == label && artifact.kind == Kind::Database)?;

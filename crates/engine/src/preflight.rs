@@ -8,6 +8,7 @@ mod restorers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use catalog::catalog::Catalog;
 use catalog::manifest::Manifest;
@@ -361,7 +362,7 @@ fn check_space(config: &Config, found: &mut Preflight) {
         bytes: tree.bytes,
     });
     let sizes: Vec<SourceSize> = databases.chain(trees).collect();
-    let needed = space::estimate(&sizes, last_manifest(config).as_ref());
+    let needed = space::estimate(&sizes, last_manifest(config).as_deref());
     let subject = "free space";
     match space::free(&config.backup_dir) {
         Ok(free) if free < needed => found.fail(
@@ -388,7 +389,7 @@ fn check_space(config: &Config, found: &mut Preflight) {
 }
 
 /// The newest good set's manifest. None where there is none, or where the catalog cannot be read: then the estimate does without it.
-fn last_manifest(config: &Config) -> Option<Manifest> {
+fn last_manifest(config: &Config) -> Option<Arc<Manifest>> {
     let catalog = Catalog::open_read_only(&config.backup_dir).ok()?;
     catalog
         .find(&Selector::Latest, crate::clock::now())

@@ -1,6 +1,6 @@
 //! Retention: what the policy keeps, and the removal of the rest. The deciding is `catalog::retention`'s.
 
-use catalog::catalog::Catalog;
+use catalog::catalog::{Catalog, Entry};
 use catalog::history::{Happening, History};
 use catalog::retention::{Candidate, Decision, Policy, plan};
 use catalog::set::SetId;
@@ -43,8 +43,7 @@ impl Pruned {
 }
 
 /// What the policy would do now. Changes nothing.
-pub fn decide(catalog: &Catalog, policy: &Policy, now: DateTime<Utc>) -> std::io::Result<Pruned> {
-    let entries = catalog.list()?;
+pub fn decide(entries: &[Entry], policy: &Policy, now: DateTime<Utc>) -> Pruned {
     let candidates: Vec<Candidate> = entries
         .iter()
         .map(|entry| Candidate {
@@ -57,14 +56,14 @@ pub fn decide(catalog: &Catalog, policy: &Policy, now: DateTime<Utc>) -> std::io
             removable: entry.manifest.is_ok(),
         })
         .collect();
-    let unread = entries.into_iter().filter(|entry| entry.unread);
-    Ok(Pruned {
+    let unread = entries.iter().filter(|entry| entry.unread);
+    Pruned {
         decisions: plan(&candidates, policy, now),
         unread: unread
-            .map(|entry| (entry.id, entry.why_not_good.unwrap_or_default()))
+            .map(|entry| (entry.id, entry.why_not_good.clone().unwrap_or_default()))
             .collect(),
         ..Pruned::default()
-    })
+    }
 }
 
 /// Removes what the policy does not keep, and what earlier removals left. The caller holds the lock.
@@ -76,7 +75,7 @@ pub fn prune(
     observer: &dyn Observer,
 ) -> std::io::Result<Pruned> {
     sweep(catalog, history)?;
-    let mut pruned = decide(catalog, policy, now)?;
+    let mut pruned = decide(&catalog.list()?, policy, now);
     for decision in pruned.decisions.iter().filter(|decision| !decision.keep) {
         let set = decision.id;
         let unnamed = catalog.unname(set);

@@ -82,6 +82,20 @@ pub fn free(dir: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Whether no byte or no further file can be written below `dir`, by what its file system says.
+pub fn is_full(dir: &Path) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    rustix::fs::statvfs(dir).is_ok_and(|stat| {
+        // What is reserved for root is left to root.
+        let (blocks, files) = if is_root {
+            (stat.f_bfree, stat.f_ffree)
+        } else {
+            (stat.f_bavail, stat.f_favail)
+        };
+        (stat.f_blocks > 0 && blocks == 0) || (stat.f_files > 0 && files == 0)
+    })
+}
+
 /// A byte count as people read it: `1.5 GiB`.
 #[allow(
     clippy::cast_precision_loss,

@@ -7,8 +7,9 @@ use std::path::Path;
 use catalog::accepted::{Accepted, Stranger};
 use catalog::catalog::{Catalog, Entry, newest_good};
 use catalog::drill::DrillVerdict;
-use catalog::history::{Happening, History, Record};
+use catalog::history::{Happening, History, Record, Runs};
 use catalog::manifest::{RunStatus, StepRecord};
+use catalog::remembered::Remembered;
 use catalog::retention::{Decision, Policy};
 use catalog::set::SetId;
 use chrono::{DateTime, Utc};
@@ -18,7 +19,7 @@ use crate::preflight::backup_dir_fault;
 use crate::prune::decide;
 use crate::space;
 
-/// Rows per table and the census are kept in memory for this many of the newest sets: what a status page shows.
+/// Rows per table are kept in memory for this many of the newest sets: what a status page shows.
 pub const DETAILED: usize = 30;
 
 /// What a backup directory told.
@@ -48,19 +49,6 @@ pub struct Survey {
     pub fault: Option<String>,
     /// Sources that are others than the sets', for which a daemon waits.
     pub waiting: BTreeMap<String, Stranger>,
-}
-
-/// How often runs ended how, since the history began.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Runs {
-    /// With a good set.
-    pub succeeded: u64,
-    /// With a good set, and an anomaly.
-    pub odd: u64,
-    /// With a failed one, or none.
-    pub failed: u64,
-    /// Cut off from outside.
-    pub interrupted: u64,
 }
 
 /// The run that ended last.
@@ -161,24 +149,37 @@ impl Survey {
     }
 }
 
-/// Asks a backup directory, and tries to write to it. A fault is an answer too.
-pub fn survey(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Survey {
-    let fault = backup_dir_fault(dir).or_else(|| write_fault(dir));
-    taken(dir, policy, now, fault)
+/// How a directory is asked whether it can be written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// By its rights and its file system's own words, which wakes no disk.
+    Ask,
+    /// By writing, besides: some file systems that went read-only, or are full, say that they may be written to.
+    Write,
 }
 
-/// As [`survey`], and leaves no trace.
-pub fn look(dir: &Path, policy: &Policy, now: DateTime<Utc>) -> Survey {
-    taken(dir, policy, now, backup_dir_fault(dir))
-}
-
-fn taken(dir: &Path, policy: &Policy, now: DateTime<Utc>, fault: Option<String>) -> Survey {
+/// Asks a backup directory. A fault is an answer too.
+pub fn survey(
+    dir: &Path,
+    policy: &Policy,
+    now: DateTime<Utc>,
+    probe: Probe,
+    remembered: &mut Remembered,
+) -> Survey {
     let mut survey = Survey {
         taken_at: now,
-        fault,
+        fault: backup_dir_fault(dir).or_else(|| match probe {
+            Probe::Ask => space::is_full(dir).then(|| {
+                format!(
+                    "BACKUP_DIR {} is full: no space is left on its file system",
+                    dir.display()
+                )
+            }),
+            Probe::Write => write_fault(dir),
+        }),
         ..Survey::default()
     };
-    if let Err(error) = read(dir, policy, &mut survey) {
+    if let Err(error) = read(dir, policy, &mut survey, remembered) {
         survey
             .fault
             .get_or_insert_with(|| format!("BACKUP_DIR {} cannot be read: {error}", dir.display()));
@@ -186,30 +187,26 @@ fn taken(dir: &Path, policy: &Policy, now: DateTime<Utc>, fault: Option<String>)
     survey
 }
 
-fn read(dir: &Path, policy: &Policy, survey: &mut Survey) -> std::io::Result<()> {
+fn read(
+    dir: &Path,
+    policy: &Policy,
+    survey: &mut Survey,
+    remembered: &mut Remembered,
+) -> std::io::Result<()> {
     let catalog = Catalog::open_read_only(dir)?;
     survey.free = space::free(dir)?;
-    survey.fates = decide(&catalog, policy, survey.taken_at)?.decisions;
-    survey.sets = catalog.list()?;
-    let detailed_from = survey.sets.len().saturating_sub(DETAILED);
-    for entry in &mut survey.sets[..detailed_from] {
-        if let Ok(manifest) = &mut entry.manifest {
-            for artifact in &mut manifest.artifacts {
-                artifact.tables = None;
-                artifact.census = None;
-            }
-        }
-    }
+    survey.sets = catalog.look(remembered, DETAILED)?;
+    survey.fates = decide(&survey.sets, policy, survey.taken_at).decisions;
     let Ok(history) = History::open(dir) else {
         return Ok(()); // Nothing was done here yet.
     };
-    let records = history.read()?;
+    let records = remembered.history(&history)?;
     survey.since = records.first().map(|record| record.at);
-    survey.runs = count(&records);
+    survey.runs = Runs::count(&records);
     survey.last_drill = records.iter().rev().find_map(as_drill);
     let mut drills = records.iter().rev().filter_map(as_drill);
     survey.last_proof = drills.find(|drill| drill.verdict != DrillVerdict::Failed);
-    for record in &records {
+    for record in records.iter() {
         if let Happening::ServiceStarted { backupd } = &record.happening {
             let first = survey.served_since.entry(backupd.clone());
             first.or_insert(record.at);
@@ -217,26 +214,13 @@ fn read(dir: &Path, policy: &Policy, survey: &mut Survey) -> std::io::Result<()>
     }
     survey.last_run = records.iter().rev().find_map(as_run).map(|mut run| {
         let entry = survey.sets.iter().find(|entry| Some(entry.id) == run.set);
-        if let Some(Ok(manifest)) = entry.map(|entry| &entry.manifest) {
+        if let Some(manifest) = entry.and_then(Entry::manifest) {
             run.steps.clone_from(&manifest.steps);
         }
         run
     });
     survey.waiting = Accepted::read(dir)?.waiting;
     Ok(())
-}
-
-fn count(records: &[Record]) -> Runs {
-    let mut runs = Runs::default();
-    for run in records.iter().filter_map(as_run) {
-        match run.result {
-            RunResult::Succeeded => runs.succeeded += 1,
-            RunResult::Anomaly => runs.odd += 1,
-            RunResult::Failed => runs.failed += 1,
-            RunResult::Interrupted => runs.interrupted += 1,
-        }
-    }
-    runs
 }
 
 fn as_drill(record: &Record) -> Option<LastDrill> {
@@ -308,7 +292,8 @@ fn as_run(record: &Record) -> Option<LastRun> {
         | Happening::Restored { .. }
         | Happening::Accepted { .. }
         | Happening::SetRemoved { .. }
-        | Happening::ServiceStarted { .. } => None,
+        | Happening::ServiceStarted { .. }
+        | Happening::Carried(_) => None,
     }
 }
 

@@ -68,6 +68,9 @@ pub(crate) fn sweep(catalog: &Catalog, history: &History) -> std::io::Result<Vec
         };
         history.append(clock::now(), &killed)?;
     }
+    if let Err(error) = history.shorten() {
+        tracing::warn!(%error, "the history could not be shortened");
+    }
     Ok(left.names)
 }
 

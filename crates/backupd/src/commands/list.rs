@@ -88,7 +88,7 @@ fn note(row: &Row) -> String {
 }
 
 fn row(entry: &Entry, now: DateTime<Utc>) -> Row {
-    let manifest = entry.manifest.as_ref().ok();
+    let manifest = entry.manifest();
     Row {
         set: entry.id.to_string(),
         status: manifest.map(|manifest| manifest.status),

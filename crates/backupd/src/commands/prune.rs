@@ -16,7 +16,7 @@ pub fn execute(asked: &Prune, environment: &Environment) -> Result<Exit, Refusal
     let (dir, policy) = environment.retention()?;
     let now = clock::now();
     let pruned = if asked.dry_run {
-        decide(&open(&dir)?, &policy, now)?
+        decide(&open(&dir)?.list()?, &policy, now)
     } else {
         open(&dir)?;
         let catalog = Catalog::open(&dir)?;

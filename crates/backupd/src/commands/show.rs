@@ -1,5 +1,7 @@
 //! `backupd show`: one set's manifest.
 
+use std::sync::Arc;
+
 use super::{Exit, Refusal, find, print_json, print_text};
 use crate::cli::OneSet;
 use crate::env::Environment;
@@ -7,9 +9,10 @@ use crate::render;
 
 pub fn execute(asked: &OneSet, environment: &Environment) -> Result<Exit, Refusal> {
     let entry = find(environment, &asked.set)?;
-    let mut manifest = entry
+    let manifest = entry
         .manifest
         .map_err(|error| Refusal::Unusable(format!("{}: {error}", entry.path.display())))?;
+    let mut manifest = Arc::unwrap_or_clone(manifest);
     if asked.output.json {
         // Settings of a database may be secrets (Supabase's jwt_secret): they stay in the set.
         for artifact in &mut manifest.artifacts {

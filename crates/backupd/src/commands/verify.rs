@@ -132,7 +132,7 @@ fn say(asked: &OneSet, entry: &Entry, report: &Report) -> Result<(), Refusal> {
     for problem in &report.problems {
         text.push_str(&format!("{set}/{}: {}\n", problem.file, problem.what));
     }
-    let status = entry.manifest.as_ref().ok().map(|manifest| manifest.status);
+    let status = entry.manifest().map(|manifest| manifest.status);
     if report.is_whole() {
         text.push_str(&format!(
             "{set} is whole: {}, {} on disk, {} decoded, {}, {}\n",

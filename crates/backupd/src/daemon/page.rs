@@ -130,11 +130,7 @@ fn current(report: &Report) -> Markup {
 
 fn sets(survey: &Survey, now: DateTime<Utc>) -> Markup {
     let total = survey.sets.len();
-    let newest = survey
-        .sets
-        .iter()
-        .rev()
-        .find_map(|entry| entry.manifest.as_ref().ok());
+    let newest = survey.sets.iter().rev().find_map(|entry| entry.manifest());
     html! {
         section {
             h2 { "Sets" @if total > DETAILED { " (the newest " (DETAILED) " of " (total) ")" } }
@@ -156,9 +152,7 @@ fn sets(survey: &Survey, now: DateTime<Utc>) -> Markup {
 
 /// How the newest good set's files agree with the objects of its database.
 fn objects(survey: &Survey, now: DateTime<Utc>) -> Markup {
-    let manifest = survey
-        .newest_good(now)
-        .and_then(|entry| entry.manifest.as_ref().ok());
+    let manifest = survey.newest_good(now).and_then(|entry| entry.manifest());
     let Some(result) = manifest.and_then(|manifest| manifest.storage.as_ref()?.reconcile.as_ref())
     else {
         return html! {};
@@ -184,7 +178,7 @@ fn objects(survey: &Survey, now: DateTime<Utc>) -> Markup {
 }
 
 fn set(entry: &Entry, now: DateTime<Utc>) -> Markup {
-    let manifest = entry.manifest.as_ref().ok();
+    let manifest = entry.manifest();
     html! {
         tr.failed[!entry.good || entry.odd] {
             td { code { (entry.id) } @if let Some(why) = &entry.why_not_good { div.why { (why) } } @if entry.id.is_from_the_future(now) { div.why { "from the future" } } @if entry.has_open_anomaly() { div.why { "anomaly: " (in_short(entry.anomalies())) } } }
@@ -224,7 +218,7 @@ fn plots(survey: &Survey) -> Markup {
     let shown = survey.sets.len().saturating_sub(DETAILED);
     let made: Vec<(&Entry, &Manifest)> = survey.sets[shown..]
         .iter()
-        .filter_map(|entry| Some((entry, entry.manifest.as_ref().ok()?)))
+        .filter_map(|entry| Some((entry, entry.manifest()?)))
         .collect();
     if made.len() < 2 {
         return html! {};

@@ -9,6 +9,7 @@ use catalog::accepted::Stranger;
 use catalog::anomaly::Anomaly;
 use catalog::catalog::Entry;
 use catalog::drill::DrillVerdict;
+use catalog::remembered::Remembered;
 use catalog::schedule::{Next, Schedule};
 use catalog::set::SetId;
 use catalog::verdict::{self, Drills, Situation, Verdict, span};
@@ -16,7 +17,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use engine::anomaly::waits;
 use engine::clock;
-use engine::survey::{LastDrill, LastRun, RunResult, Survey, survey};
+use engine::survey::{LastDrill, LastRun, Probe, RunResult, Survey, survey};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,7 @@ pub struct State {
     /// What goes on.
     pub live: Live,
     survey: Mutex<Arc<Survey>>,
+    remembered: Mutex<Remembered>,
     next: Mutex<Option<Next>>,
     next_drill: Mutex<Option<DateTime<Utc>>>,
     drilling: AtomicBool,
@@ -143,16 +145,24 @@ impl State {
     /// Begins with a first survey, which may block.
     pub fn new(service: Service) -> Self {
         let (config, now) = (&service.config, clock::now());
-        let first = survey(&config.backup_dir, &config.retention, now);
-        Self::of(service, first, now)
+        let mut remembered = Remembered::default();
+        let first = survey(
+            &config.backup_dir,
+            &config.retention,
+            now,
+            Probe::Write,
+            &mut remembered,
+        );
+        Self::of(service, first, remembered, now)
     }
 
     /// What a daemon with these settings would know by this survey.
-    pub fn of(service: Service, first: Survey, now: DateTime<Utc>) -> Self {
+    pub fn of(service: Service, first: Survey, remembered: Remembered, now: DateTime<Utc>) -> Self {
         Self {
             service,
             live: Live::default(),
             survey: Mutex::new(Arc::new(first)),
+            remembered: Mutex::new(remembered),
             next: Mutex::new(None),
             next_drill: Mutex::new(None),
             drilling: AtomicBool::new(false),
@@ -177,10 +187,22 @@ impl State {
                 () = self.ask.notified() => {}
                 () = cancel.cancelled() => return,
             }
+            // Writing wakes a disk. While nothing is amiss, runs are proof enough.
+            let probe = match self.survey().fault {
+                None => Probe::Ask,
+                Some(_) => Probe::Write,
+            };
             let state = self.clone();
             let asked = tokio::task::spawn_blocking(move || {
                 let config = &state.service.config;
-                survey(&config.backup_dir, &config.retention, clock::now())
+                let mut remembered = lock(&state.remembered);
+                survey(
+                    &config.backup_dir,
+                    &config.retention,
+                    clock::now(),
+                    probe,
+                    &mut remembered,
+                )
             });
             // A panic in there leaves the old survey, whose age is then told.
             if let Ok(told) = asked.await {

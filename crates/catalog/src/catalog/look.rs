@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::manifest::{Manifest, ManifestError, SUMS};
 
@@ -43,7 +44,7 @@ fn look(dir: &Path, file: &str, wrong: String, is_right: impl Fn(u64) -> bool) -
 }
 
 /// Whether the disk refused to give the manifest.
-pub(super) fn is_unread(manifest: &Result<Manifest, ManifestError>) -> bool {
+pub(super) fn is_unread(manifest: &Result<Arc<Manifest>, ManifestError>) -> bool {
     matches!(manifest, Err(ManifestError::Unreadable(error)) if is_refused(error))
 }
 

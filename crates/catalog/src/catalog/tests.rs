@@ -288,3 +288,43 @@ fn a_missing_backup_directory_is_not_made() {
     assert!(Catalog::open(&root).is_err());
     assert!(!root.exists());
 }
+
+#[test]
+fn what_is_remembered_is_as_long_as_the_file_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(dir.path()).unwrap();
+    let ids =
+        ["20261118T020000Z", "20261119T020000Z"].map(|at| make(&catalog, at, RunStatus::Succeeded));
+    for id in ids {
+        let mut manifest = Manifest::read(&catalog.path(id)).unwrap();
+        manifest.artifacts[0].tables = Some(vec![]);
+        manifest.artifacts[0].database = Some(serde_json::Value::Null);
+        manifest.write(&catalog.path(id)).unwrap();
+    }
+    let mut remembered = Remembered::default();
+    let mut look = |shown| catalog.look(&mut remembered, shown).unwrap();
+    let arc = |entry: &Entry| entry.manifest.as_ref().unwrap().clone();
+    let first = look(1);
+    let tables = |entry: &Entry| entry.manifest().unwrap().artifacts[0].tables.is_some();
+    assert_eq!([tables(&first[0]), tables(&first[1])], [false, true]);
+    assert!(first[1].manifest().unwrap().artifacts[0].database.is_none());
+    let second = look(1);
+    assert!(Arc::ptr_eq(&arc(&first[0]), &arc(&second[0])), "read again");
+    assert!(Arc::ptr_eq(&arc(&first[1]), &arc(&second[1])), "read again");
+    // No longer one of the newest; and another one's turn again.
+    assert!(!tables(&look(0)[1]));
+    assert!(tables(&look(2)[0]));
+    let mut manifest = Manifest::read(&catalog.path(ids[0])).unwrap();
+    manifest.trigger = "schedule".to_owned();
+    manifest.write(&catalog.path(ids[0])).unwrap();
+    assert_eq!(look(1)[0].manifest().unwrap().trigger, "schedule");
+    fs::write(catalog.path(ids[1]).join("manifest.json"), b"{").unwrap();
+    assert!(!look(1)[1].good);
+    fs::remove_file(catalog.path(ids[0]).join("a.gz")).unwrap();
+    assert_eq!(
+        look(1)[0].why_not_good.as_deref(),
+        Some("a.gz: No such file or directory (os error 2)")
+    );
+    fs::remove_dir_all(catalog.path(ids[0])).unwrap();
+    assert_eq!(look(1).len(), 1);
+}

@@ -185,7 +185,7 @@ async fn unpack_object(
 }
 
 fn prefix(request: &TreeRequest<'_>) -> PathBuf {
-    let manifest = request.entry.manifest.as_ref().ok();
+    let manifest = request.entry.manifest();
     let known = manifest.and_then(|manifest| manifest.storage.as_ref()?.reconcile.as_ref());
     PathBuf::from(known.map_or(STOCK_PREFIX, |known| known.prefix.as_str()))
 }

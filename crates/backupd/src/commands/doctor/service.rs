@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use catalog::remembered::Remembered;
 use catalog::verdict::Concern;
 use chrono::SecondsFormat;
 use engine::anomaly::waits;
 use engine::clock;
 use engine::finding::{Check, Fault};
-use engine::survey;
+use engine::survey::{Probe, survey};
 use postgres::restore::admin::Admin;
 use postgres::scratch::{Fencing, ScratchError, is_ready};
 use postgres::tools::Tools;
@@ -30,8 +31,16 @@ const SETS: &str = "sets";
 
 pub async fn look(service: Service, tools: Option<&Tools>, at: Where, found: &mut Findings) {
     let (config, now) = (&service.config, clock::now());
-    let survey = survey::look(&config.backup_dir, &config.retention, now);
-    let state = State::of(service, survey, now);
+    let mut remembered = Remembered::default();
+    // A daemon's look, which leaves no trace.
+    let survey = survey(
+        &config.backup_dir,
+        &config.retention,
+        now,
+        Probe::Ask,
+        &mut remembered,
+    );
+    let state = State::of(service, survey, remembered, now);
     sets(&state, found);
     if state.service.schedule.is_none() {
         let text = "BACKUP_SCHEDULE is off: no set is made by itself";

@@ -34,12 +34,12 @@ pub async fn execute(
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
-    let mut targets = environment.restore_targets(labels, entry.manifest.as_ref().ok())?;
+    let mut targets = environment.restore_targets(labels, entry.manifest())?;
     for target in &mut targets {
         name_ourselves(asked, target);
     }
     if asked.roles {
-        passwords_last(&mut targets, entry.manifest.as_ref().ok());
+        passwords_last(&mut targets, entry.manifest());
     }
     let search = environment.tool_search();
     let found = Tools::find(search.bindir.as_deref(), &search.path, &signals.token).await;

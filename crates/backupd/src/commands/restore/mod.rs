@@ -199,9 +199,7 @@ fn know(
 async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusal> {
     // What a set says of databases that no setting names; without one, the settings' own are looked at.
     let entry = find(environment, &asked.set).ok();
-    let set = entry
-        .as_ref()
-        .and_then(|entry| entry.manifest.as_ref().ok());
+    let set = entry.as_ref().and_then(|entry| entry.manifest());
     let mut labels = if asked.only.is_empty() {
         environment.database_labels(set)
     } else {

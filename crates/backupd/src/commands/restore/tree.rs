@@ -220,7 +220,7 @@ fn undone(root: &Path) -> Result<Vec<undo::Undone>, Refusal> {
 }
 
 fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
-    let manifest = entry.manifest.as_ref().ok();
+    let manifest = entry.manifest();
     let artifact = manifest.and_then(|manifest| {
         manifest
             .artifacts
