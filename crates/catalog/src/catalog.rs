@@ -130,7 +130,7 @@ pub enum FindError {
     NoSets { root: PathBuf },
     /// The good ones are all from the future.
     #[error(
-        "of {} in {} none is from the past: the clock, {now}, is wrong, or was; name a set by its id to use it all the same",
+        "{} in {}, all dated in the future: the clock, {now}, is wrong, or was; name a set by its id to use it all the same",
         counted(*sets as u64, "good set"),
         root.display()
     )]
