@@ -14,12 +14,6 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/backupd-e2e.XXXXXX")
 project=backupd-e2e-$$
 . docker/stack.sh
 
-fail() {
-  printf '\nE2E FAILED: %s\n' "$*" >&2
-  docker logs --tail 60 "$backup" >&2 || true
-  exit 1
-}
-backup=
 cleanup() {
   status=$?
   trap - EXIT
@@ -52,26 +46,6 @@ stock_stack "$work/stack" supabase keycloak
 port=$((20000 + RANDOM % 10000))
 export BACKUP_PORT=$port BACKUP_CONTAINER=$project BACKUP_HOST_DIR=$work/backups
 cd "$work/stack"
-
-health() { docker inspect -f '{{.State.Health.Status}}' "$backup"; }
-# becomes WORD SECONDS: the container's health, as Compose sees it.
-becomes() {
-  local until=$((SECONDS + $2))
-  while [ "$(health)" != "$1" ]; do
-    [ "$SECONDS" -lt "$until" ] || fail "the container is $(health), not $1, after $2 s: $(docker exec "$backup" backupd health 2>&1)"
-    sleep 0.5
-  done
-  echo "the container is $1: $(docker exec "$backup" backupd health 2>&1)"
-}
-# exits CODE COMMAND...: backupd's exit code in the container.
-exits() {
-  local code=$1 got=0
-  shift
-  docker exec "$backup" backupd "$@" >"$work/out" 2>&1 || got=$?
-  [ "$got" -eq "$code" ] || { cat "$work/out"; fail "backupd $*: exit code $got, not $code"; }
-}
-sets() { docker exec "$backup" backupd list --json | python3 -c 'import json,sys; [print(s["set"], s["status"], s["good"], s["trigger"]) for s in json.load(sys.stdin)]'; }
-count() { sets | wc -l; }
 
 say "from nothing to healthy, by docs/install.md"
 docker compose up -d --wait keycloak-db db >/dev/null 2>&1 || fail "the databases did not start"

@@ -2,12 +2,19 @@
 # Sourced by the end-to-end tests: Docker Compose, a stack like the stock project's, and the commands that our pages give.
 #   work      a temporary directory of the caller's
 #   project   a name of its own for everything that is started
+#   backup    the name of backupd's container, once there is one
 
 password='sample p@ss/w0rd#1%' kc_password='sample keycloak:p@ss'
 encoded='sample%20p%40ss%2Fw0rd%231%25'
-began=$SECONDS
+began=$SECONDS backup=
 
 say() { printf '\n== [%s s] %s\n' "$((SECONDS - began))" "$*"; }
+
+fail() {
+  printf '\nE2E FAILED: %s\n' "$*" >&2
+  docker logs --tail 60 "$backup" >&2 || true
+  exit 1
+}
 
 # need_compose: `docker compose`, version 2: the plugin that is there, or Debian's, taken out of its package.
 need_compose() {
@@ -73,3 +80,23 @@ files_of() {
     find . -path './storage.before-*' -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 getfattr -h -d -m user. 2>/dev/null
   )
 }
+
+health() { docker inspect -f '{{.State.Health.Status}}' "$backup"; }
+# becomes WORD SECONDS: the container's health, as Compose sees it.
+becomes() {
+  local until=$((SECONDS + $2))
+  while [ "$(health)" != "$1" ]; do
+    [ "$SECONDS" -lt "$until" ] || fail "the container is $(health), not $1, after $2 s: $(docker exec "$backup" backupd health 2>&1)"
+    sleep 0.5
+  done
+  echo "the container is $1: $(docker exec "$backup" backupd health 2>&1)"
+}
+# exits CODE COMMAND...: backupd's exit code in the container.
+exits() {
+  local code=$1 got=0
+  shift
+  docker exec "$backup" backupd "$@" >"$work/out" 2>&1 || got=$?
+  [ "$got" -eq "$code" ] || { cat "$work/out"; fail "backupd $*: exit code $got, not $code"; }
+}
+sets() { docker exec "$backup" backupd list --json | python3 -c 'import json,sys; [print(s["set"], s["status"], s["good"], s["trigger"]) for s in json.load(sys.stdin)]'; }
+count() { sets | wc -l; }
