@@ -24,6 +24,7 @@ env -i PATH="$PATH" DATABASE_URL="$(database_url "$port" postgres)" KC_DB_URL="j
   BACKUP_CATCH_UP=false BACKUP_CONTROL_SOCKET="$work/control.sock" BACKUP_HTTP_ADDR=127.0.0.1:$((port + 1)) \
   python3 - "$target/release/backupd" "$((port + 1))" "${IDLE:-60}" <<'PYTHON'
 import http.client, os, signal, subprocess, sys, time
+from datetime import datetime, timedelta
 
 binary, port, idle = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 ticks = os.sysconf("SC_CLK_TCK")
@@ -51,16 +52,41 @@ def at_rest(pid, words):
     share = 100 * (cpu(pid) - used) / (time.time() - began)
     print(f"{words}: {rss(pid):.1f} MiB resident, {share:.2f} % of a core over {idle} s")
 
-began = time.perf_counter()
-daemon = subprocess.Popen([binary, "serve"], stderr=subprocess.DEVNULL)
-try:
+def start():
+    began = time.perf_counter()
+    daemon = subprocess.Popen([binary, "serve"], stderr=subprocess.DEVNULL)
     while True:
         try:
             ask()
             break
         except OSError:
             time.sleep(0.001)
-    print(f"start-up to the first answer: {(time.perf_counter() - began) * 1000:.0f} ms")
+    return daemon, (time.perf_counter() - began) * 1000
+
+def stop(daemon):
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait()
+
+# more SETS: copies of the newest set, an hour apart, their archives by hard links.
+def more(sets):
+    root = os.environ["BACKUP_DIR"]
+    newest = max(name for name in os.listdir(root) if name[0].isdigit())
+    moment = datetime.strptime(newest, "%Y%m%dT%H%M%SZ")
+    with open(f"{root}/{newest}/manifest.json") as manifest:
+        text = manifest.read()
+    for hours in range(1, sets):
+        name = (moment - timedelta(hours=hours)).strftime("%Y%m%dT%H%M%SZ")
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+        for file in os.listdir(f"{root}/{newest}"):
+            if file != "manifest.json" and not os.path.exists(f"{root}/{name}/{file}"):
+                os.link(f"{root}/{newest}/{file}", f"{root}/{name}/{file}")
+        with open(f"{root}/{name}/manifest.json", "w") as manifest:
+            manifest.write(text.replace(newest, name))
+    return len(text)
+
+daemon, took = start()
+try:
+    print(f"start-up to the first answer: {took:.0f} ms")
     at_rest(daemon.pid, "idle, before any run")
     run = subprocess.Popen([binary, "trigger"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     times = []
@@ -72,6 +98,12 @@ try:
     print(f"/health while a run is at work, {len(times)} requests: median {at(0.5):.1f} ms, p99 {at(0.99):.1f} ms, most {times[-1]:.1f} ms; trigger exited {run.returncode}")
     at_rest(daemon.pid, "idle, after a run")
 finally:
-    daemon.send_signal(signal.SIGTERM)
-    daemon.wait()
+    stop(daemon)
+for sets in (1, 100, 1000):
+    bytes = more(sets)
+    daemon, took = start()
+    try:
+        at_rest(daemon.pid, f"idle, {sets} sets of a manifest of {bytes / 1024:.0f} KiB, started in {took:.0f} ms")
+    finally:
+        stop(daemon)
 PYTHON

@@ -20,7 +20,13 @@ use crate::tree::{self, Node};
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
 /// What `.backupd` may hold when nothing is at work.
-const PRIVATE: [&str; 4] = ["accepted.json", "drills", "history.jsonl", "lock"];
+const PRIVATE: [&str; 5] = [
+    "accepted.json",
+    "drills",
+    "history.jsonl",
+    "history.lock",
+    "lock",
+];
 /// What a set of the database must hold.
 const ROW: &str = "a row of the database";
 /// A table, and the objects of [`Shelf::storage`].

@@ -364,9 +364,11 @@ impl Catalog {
         Ok(left)
     }
 
-    /// Takes a finished set's name, so that a half-removed set is never seen; [`Catalog::clear`] removes its files.
-    pub fn unname(&self, id: SetId) -> io::Result<()> {
-        durable::rename(&self.path(id), &self.aside(id, REMOVED))
+    /// Takes a finished set's name, so that a half-removed set is never seen; [`Catalog::clear`] removes its files. The inner result is of the flush behind that: the name is gone
+    /// however it went.
+    pub fn unname(&self, id: SetId) -> io::Result<io::Result<()>> {
+        fs::rename(self.path(id), self.aside(id, REMOVED))?;
+        Ok(durable::sync_dir(&self.root))
     }
 
     /// Whether there is a set of this id, as far as can be told.

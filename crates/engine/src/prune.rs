@@ -78,13 +78,14 @@ pub fn prune(
     let mut pruned = decide(&catalog.list()?, policy, now);
     for decision in pruned.decisions.iter().filter(|decision| !decision.keep) {
         let set = decision.id;
-        let unnamed = catalog.unname(set);
-        if let Err(error) = &unnamed
-            && catalog.has(set)
-        {
-            pruned.failed.push((set, error.to_string()));
-            continue;
-        }
+        let unnamed = match catalog.unname(set) {
+            Ok(flushed) => flushed,
+            Err(error) if catalog.has(set) => {
+                pruned.failed.push((set, error.to_string()));
+                continue;
+            }
+            Err(error) => Err(error),
+        };
         let removed = Happening::SetRemoved {
             set,
             reasons: decision.reasons.clone(),

@@ -234,7 +234,8 @@ fn told(fault: &Fault, at: Where) -> (&'static str, Vec<String>) {
             at.rebuilt(&format!("postgresql-{major}")),
         ),
         Fault::NoFence => (
-            "A drill runs code of the databases' users. Where it cannot be kept from everything else, none is made.",
+            "A drill runs code of the databases' users. Where it cannot be kept from everything else, none is made. A server that is kept \
+             for drills alone (BACKUP_DRILL_URL) needs no fence; this line gives it up.",
             at.set("BACKUP_DRILL_FENCE", "off"),
         ),
         Fault::NoDaemon => (

@@ -168,7 +168,7 @@ fn latest_passes_over_open_anomalies_until_they_are_accepted() {
     assert_eq!(latest().unwrap(), (plain, vec![second]));
     accept(second);
     assert_eq!(latest().unwrap(), (second, vec![]));
-    catalog.unname(second).unwrap();
+    catalog.unname(second).unwrap().unwrap();
     catalog.clear(second).unwrap();
     let left = Accepted::read(dir.path()).unwrap().sets;
     assert_eq!(left.into_iter().collect::<Vec<_>>(), [first]);
@@ -260,7 +260,7 @@ fn sweeping_takes_only_what_a_run_left() {
     }
     assert!(root.join(".20261101T000000Z.partial").is_file());
     assert_eq!(catalog.list().unwrap().len(), 1);
-    catalog.unname(kept).unwrap();
+    catalog.unname(kept).unwrap().unwrap();
     assert!(!catalog.has(kept));
     catalog.clear(kept).unwrap();
     assert_eq!(catalog.list().unwrap().len(), 0);

@@ -169,14 +169,20 @@ impl Names {
         }
     }
 
-    /// Whether a path below the root is what a restore keeps or works with there: no part of the tree. What cannot be looked at is.
+    /// Whether a path below the root is what a restore keeps or works with there: no part of the tree. What cannot be looked at is none:
+    /// whoever reads it next meets the same error.
     pub fn is_aside(&self, below: &Path) -> bool {
+        self.look_aside(below).unwrap_or(false)
+    }
+
+    fn look_aside(&self, below: &Path) -> io::Result<bool> {
         let mut parts = below.components();
-        let (Some(first), None) = (parts.next(), parts.next()) else {
-            return false;
-        };
-        is_of_a_restore(&first.as_os_str().to_string_lossy())
-            && is_own(&self.root.join(below)).unwrap_or(false)
+        match (parts.next(), parts.next()) {
+            (Some(first), None) if is_of_a_restore(&first.as_os_str().to_string_lossy()) => {
+                is_own(&self.root.join(below))
+            }
+            _ => Ok(false),
+        }
     }
 
     pub(super) fn inside(&self, mark: Mark, set: &str) -> PathBuf {
@@ -217,12 +223,14 @@ impl Names {
 
     /// The children of the root, without what restores keep there.
     pub(super) fn children(&self) -> io::Result<Vec<PathBuf>> {
-        let mut children = everything(&self.root)?;
-        children.retain(|path| {
-            !path
-                .file_name()
-                .is_some_and(|name| self.is_aside(Path::new(name)))
-        });
+        let mut children = Vec::new();
+        for path in everything(&self.root)? {
+            let name = path.file_name().unwrap_or_default();
+            // Nobody moves what a restore works with as if it were a part of the tree.
+            if !self.look_aside(Path::new(name))? {
+                children.push(path);
+            }
+        }
         Ok(children)
     }
 

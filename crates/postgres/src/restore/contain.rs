@@ -6,7 +6,8 @@
 //!
 //! What runs there may change what is its role's: a trigger, an index or a statistics object that it makes on another table, or on the
 //! view, would be run by the superuser who brings rows or plans a query. So an event trigger of ours lets ordinary roles define nothing
-//! as long as the schema is there, but for the one statement that is theirs to run.
+//! as long as the schema is there, but for the one statement that is theirs to run. A dump gives privileges in their grantor's name, and
+//! those make nothing that anybody runs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,7 +41,7 @@ impl Container {
                      IF NOT FOUND THEN RAISE insufficient_privilege USING MESSAGE = 'nothing is defined by users'' code while a dump is loaded'; END IF;
                    END $$;
                  CREATE FUNCTION {schema}.guard() RETURNS pg_catalog.event_trigger LANGUAGE plpgsql SET search_path = '' AS $$
-                   BEGIN IF NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER) THEN
+                   BEGIN IF TG_TAG NOT IN ('GRANT', 'REVOKE') AND NOT (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = CURRENT_USER) THEN
                      PERFORM {schema}.take_permit(); END IF; END $$;
                  GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {schema} TO PUBLIC;
                  CREATE EVENT TRIGGER {schema} ON ddl_command_start EXECUTE FUNCTION {schema}.guard();
