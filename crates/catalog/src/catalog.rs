@@ -364,8 +364,12 @@ impl Catalog {
         Ok(left)
     }
 
-    /// Takes a finished set's name, so that a half-removed set is never seen; [`Catalog::clear`] removes its files. The inner result is of the flush behind that: the name is gone
-    /// however it went.
+    /// Takes a finished set's name, so that a half-removed set is never seen; [`Catalog::clear`] removes its files. The inner result is of
+    /// the flush behind that: the name is gone however it went.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the flush is made, and told apart"
+    )]
     pub fn unname(&self, id: SetId) -> io::Result<io::Result<()>> {
         fs::rename(self.path(id), self.aside(id, REMOVED))?;
         Ok(durable::sync_dir(&self.root))
