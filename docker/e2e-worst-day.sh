@@ -73,6 +73,8 @@ query() { docker compose exec -T -e "PGPASSWORD=$password" db psql -h 127.0.0.1 
 say "machine one: three weeks of sets"
 machine one supabase keycloak
 "$target/debug/examples/sample_storage" volumes/storage
+# The storage service makes no links.
+find volumes/storage -type l -delete
 vault_key 0123456789abcdef
 install_backupd
 becomes healthy 120
@@ -116,10 +118,10 @@ for day in $(seq 7); do
     says 'nothing is backed up by itself'
     [ "$(ls "$BACKUP_HOST_DIR" | wc -l)" -eq "$kept" ] || fail "the daemon made a set by itself: $(ls "$BACKUP_HOST_DIR")"
   else
-    says 'has an anomaly'
+    says '^ANOMALY'
   fi
   # On the third day somebody wants to see it green.
-  [ "$day" -ne 3 ] || exits 4 trigger
+  [ "$day" -ne 3 ] || exits 4 trigger --wait
 done
 sets
 none_is_lost
@@ -127,14 +129,14 @@ none_is_lost
 say "docs/disaster-recovery.md, a new machine"
 docker rmi backupd:local >/dev/null
 page docs/disaster-recovery.md "A new machine" >"$work/recovery"
-cat "$work/recovery"
+
 bash -euo pipefail "$work/recovery" >"$work/out" 2>&1 || { cat "$work/out"; fail "the commands of docs/disaster-recovery.md"; }
 cat "$work/out"
 told db postgres | diff - "$work/supabase.before" >"$work/diff" || { head "$work/diff"; fail "Supabase's database is another"; }
 told keycloak-db keycloak | diff - "$work/keycloak.before" >"$work/diff" || { head "$work/diff"; fail "Keycloak's database is another"; }
 files_of volumes/storage | diff "$work/storage.before" - >"$work/diff" || { head "$work/diff"; fail "Storage is another"; }
 diff .env "$work/env.before" || fail ".env is another"
-[ "$(docker compose exec -T db cat /etc/postgresql-custom/pgsodium_root.key)" = 0123456789abcdef ] || fail "the Vault's key is another"
+[ "$(docker compose exec -T -u 0 db cat /etc/postgresql-custom/pgsodium_root.key)" = 0123456789abcdef ] || fail "the Vault's key is another"
 becomes healthy 120
 sets
 none_is_lost
