@@ -129,7 +129,6 @@ none_is_lost
 say "docs/disaster-recovery.md, a new machine"
 docker rmi backupd:local >/dev/null
 page docs/disaster-recovery.md "A new machine" >"$work/recovery"
-
 bash -euo pipefail "$work/recovery" >"$work/out" 2>&1 || { cat "$work/out"; fail "the commands of docs/disaster-recovery.md"; }
 cat "$work/out"
 told db postgres | diff - "$work/supabase.before" >"$work/diff" || { head "$work/diff"; fail "Supabase's database is another"; }
