@@ -428,6 +428,10 @@ fn what_is_said_is_true_wherever_a_restore_is_interrupted() {
 
 #[test]
 #[ignore = "a soak: every statement of a restore, four ways, before and after it"]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test is told by its environment"
+)]
 fn what_is_said_is_true_at_every_statement() {
     // CASES=400: evenly among them.
     let cases = std::env::var("CASES").map_or(usize::MAX, |cases| cases.parse().unwrap());
