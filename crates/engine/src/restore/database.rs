@@ -419,7 +419,7 @@ pub async fn restore_database(
     };
     let mut done = Progress::default();
     if let Err(fault) = job.perform(&mut done, observer, cancel).await {
-        return Err(give_up(request, fault, done, cancel).await);
+        return Err(give_up(request, &script, fault, done, cancel).await);
     }
     done.tell_left_out();
     notes.append(&mut done.notes);
@@ -567,12 +567,13 @@ async fn is_there(admin: &Admin, name: &str) -> bool {
 /// Puts the database before back, whatever was done: by what lies on the server. A server that restarts is waited for.
 async fn give_up(
     request: &DatabaseRequest<'_>,
+    script: &RolesScript,
     mut fault: Fault,
     done: Progress,
     cancel: &CancellationToken,
 ) -> DatabaseRestoreError {
     let name = request.name.to_owned();
-    let roles = done.roles_created;
+    let mut roles = done.roles_created;
     let began = Instant::now();
     let back = loop {
         let undone = async {
@@ -589,6 +590,12 @@ async fn give_up(
             ended => break ended,
         }
     };
+    if let Ok(admin) = &back
+        && let Ok(missing) = script.missing(&admin.server).await
+    {
+        roles = done.roles_begun;
+        roles.retain(|role| !missing.contains(role));
+    }
     match back {
         Ok(admin) if cancel.is_cancelled() => DatabaseRestoreError::Interrupted {
             there: is_there(&admin, &name).await,

@@ -24,7 +24,7 @@ pub(crate) const MARK_KEPT: &str = "backupd.kept";
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 /// Ended sessions are gone within moments; a rename waits five seconds for them by itself.
 const RENAME_WITHIN: Duration = Duration::from_secs(30);
-const RETRY_EVERY: Duration = Duration::from_millis(200);
+pub(super) const RETRY_EVERY: Duration = Duration::from_millis(200);
 /// The server starts a worker again after a second, and after its crash after a few.
 const WORKERS_WITHIN: Duration = Duration::from_secs(8);
 
@@ -383,14 +383,14 @@ impl Admin {
         }
     }
 
-    /// Sessions of restores of this database that were killed may still be at work on the server: their last statement is ended first.
+    /// Sessions of restores of this database that were killed, or whose connection was lost, may still be at work on the server, those of
+    /// this process among them: their last statement is ended first. Only the session that asks is left.
     async fn end_orphans(&self, name: &str) -> Result<(), ServerError> {
         let began = Instant::now();
         let query = format!(
             "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
-             WHERE application_name LIKE {} AND {}",
-            literal(&like(&application("%", name))),
-            strangers::not_ours(&self.server)
+             WHERE application_name LIKE {} AND pid <> pg_catalog.pg_backend_pid()",
+            literal(&like(&application("%", name)))
         );
         while self.server.number(&query).await? > 0 && began.elapsed() < RENAME_WITHIN {
             tokio::time::sleep(RETRY_EVERY).await;

@@ -5,13 +5,17 @@
 //! A new database carries marks (settings of its own, `backupd.restoring` and others) until all is done. They tell what a restore that
 //! did not end left behind, keep a backup run from taking a half-restored database for a whole one, and are all that is ever asked.
 
-use super::admin::{Admin, MARK, MARK_ASIDE, MARK_NAME, Present};
+use std::time::{Duration, Instant};
+
+use super::admin::{Admin, MARK, MARK_ASIDE, MARK_NAME, Present, RETRY_EVERY};
 use super::error::RestoreError;
 use super::names::{cut, fresh_name};
 use super::roles::failed;
 use super::subscriptions::MARK_SUBSCRIPTIONS;
 use crate::server::{ServerError, ident, literal};
 
+/// A session that was left is gone within.
+const LEAVES_WITHIN: Duration = Duration::from_secs(1);
 /// More restores of one set than this were not made.
 const ASIDE_MOST: u32 = 99;
 
@@ -216,14 +220,21 @@ pub async fn refusals(
     Ok(found)
 }
 
-/// Who is in the way of a new database of this name: clients of the present one.
+/// Who is in the way of a new database of this name: clients of the present one. A session that was left a moment ago, by backupd's own
+/// look or whoever's, ends by and by: it is waited for.
 pub async fn in_the_way(admin: &Admin, name: &str) -> Result<(), RestoreError> {
-    let clients = admin.sessions(name).await?.clients;
-    if clients.is_empty() {
-        return Ok(());
+    let began = Instant::now();
+    loop {
+        let clients = admin.sessions(name).await?.clients;
+        if clients.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > LEAVES_WITHIN {
+            return Err(RestoreError::Busy {
+                name: name.to_owned(),
+                sessions: clients,
+            });
+        }
+        tokio::time::sleep(RETRY_EVERY).await;
     }
-    Err(RestoreError::Busy {
-        name: name.to_owned(),
-        sessions: clients,
-    })
 }

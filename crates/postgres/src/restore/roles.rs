@@ -212,12 +212,11 @@ impl RolesScript {
 
     /// Creates the roles that are missing, with their attributes, passwords, settings, comments, and the memberships and privileges on
     /// settings of the server that involve them: all of it in one transaction, or nothing.
-    pub async fn create_missing(&self, server: &Server) -> Result<Vec<String>, RestoreError> {
-        let created = self.missing(server).await?;
-        if created.is_empty() {
-            return Ok(created);
+    pub async fn create(&self, server: &Server, missing: &[String]) -> Result<(), RestoreError> {
+        if missing.is_empty() {
+            return Ok(());
         }
-        let statements = self.for_created(&created);
+        let statements = self.for_created(missing);
         server.execute("BEGIN").await?;
         for statement in &statements {
             if let Err(source) = server.execute(statement).await {
@@ -227,7 +226,7 @@ impl RolesScript {
             }
         }
         server.execute("COMMIT").await?;
-        Ok(created)
+        Ok(())
     }
 
     /// The roles that a server lacks.
@@ -262,7 +261,7 @@ impl RolesScript {
         statements
     }
 
-    /// The statements for roles that were there before [`Self::create_missing`] created the others: settings and memberships; with
+    /// The statements for roles that were there before [`Self::create`] created the others: settings and memberships; with
     /// `overwrite` also attributes and passwords. They change what the very next connection needs, so they come last of all.
     pub fn for_present(&self, created: &[String], overwrite: bool) -> Vec<String> {
         let (mut statements, attributes) = self.parts_for_present(created, overwrite);

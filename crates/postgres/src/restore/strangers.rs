@@ -77,7 +77,7 @@ fn of_database(database: &str) -> String {
 }
 
 /// Sessions of ours are known by their processes on the server: a name is anybody's.
-pub(super) fn not_ours(admin: &Server) -> String {
+fn not_ours(admin: &Server) -> String {
     let pids: Vec<String> = admin
         .dsn()
         .way()

@@ -88,6 +88,8 @@ pub(crate) enum RolesWanted {
 pub(crate) struct Progress {
     pub tables: Vec<LoadedTable>,
     pub roles_created: Vec<String>,
+    /// Roles that were to be made: whether they were is not known where the answer was lost.
+    pub roles_begun: Vec<String>,
     pub notes: Vec<String>,
     /// What failed or differs and was gone over.
     pub faults: Vec<LoadFault>,
@@ -132,11 +134,16 @@ impl Job<'_> {
                 .map_err(during("the server's roles could not be read"))?;
         } else {
             self.stage(observer, "roles");
-            done.roles_created = self
+            done.roles_begun = self
                 .script
-                .create_missing(&admin.server)
+                .missing(&admin.server)
+                .await
+                .map_err(during("the server's roles could not be read"))?;
+            self.script
+                .create(&admin.server, &done.roles_begun)
                 .await
                 .map_err(during("the missing roles could not be made"))?;
+            done.roles_created.clone_from(&done.roles_begun);
             if !done.roles_created.is_empty() {
                 done.notes.push(format!(
                     "roles that were missing were created: {}",
