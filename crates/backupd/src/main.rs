@@ -3,9 +3,9 @@
 mod cli;
 mod commands;
 mod daemon;
-mod env;
 mod outcome;
 mod render;
+mod settings;
 mod signals;
 
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ const RUNTIME_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    let environment = env::Environment::read();
+    let environment = settings::Environment::read();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .enable_all()

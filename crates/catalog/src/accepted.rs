@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use stream::durable;
 use stream::read::read_regular;
 
-use crate::catalog::PRIVATE;
 use crate::identity::Identity;
+use crate::layout;
 use crate::set::SetId;
 
-const FILE: &str = "accepted.json";
 /// Bytes that are read: a line a set, and a few a source.
 const BYTES_MOST: u64 = 16 * 1024 * 1024;
 
@@ -121,7 +120,7 @@ impl Accepted {
 }
 
 fn path(root: &Path) -> PathBuf {
-    root.join(PRIVATE).join(FILE)
+    layout::accepted(root)
 }
 
 #[cfg(test)]
@@ -138,7 +137,7 @@ mod tests {
     #[test]
     fn what_is_accepted_comes_back_and_a_damaged_file_is_not_written_over() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join(PRIVATE)).unwrap();
+        std::fs::create_dir(layout::private(dir.path())).unwrap();
         assert_eq!(Accepted::read(dir.path()).unwrap(), Accepted::default());
         let set: SetId = "20261120T020000Z".parse().unwrap();
         Accepted::update(dir.path(), |accepted| {

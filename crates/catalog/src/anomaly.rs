@@ -1,22 +1,11 @@
-//! Whether a good set is what its source was, or something happened to the source: another server behind the address, most rows gone,
-//! ciphertext where text was. Pure: the vitals of the sets that count, those of the new one and the settings in; anomalies out, as data
-//! that whoever shows them has the words for.
-//!
-//! Tables whose names differ in digits alone (partitions by day, chunks) are counted together, so that they may come and go.
-
-mod fall;
-mod judge;
-mod pattern;
-mod vitals;
+//! What may be odd about a set beside those before it, as its manifest keeps it: data, which whoever shows it has the words for. What is
+//! odd is decided by `policy::anomaly`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Identity;
+use crate::manifest::Compression;
 use crate::set::SetId;
-
-pub use judge::{Known, judge, made_anew};
-pub use pattern::{EMPTIED_BY_SERVICES, NoPattern, Pattern};
-pub use vitals::{SourceVitals, TableVitals, Vitals, Written};
 
 /// What is odd about a set beside those before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,47 +105,20 @@ pub enum Quantity {
     Unknown,
 }
 
-impl Quantity {
-    /// Of a source, less than this is too little to tell anything: a new stack, a trial.
-    fn floor(self) -> u64 {
-        match self {
-            Self::Rows => 100,
-            Self::Bytes => MIB,
-            Self::Tables | Self::LargeObjects | Self::Files | Self::Objects => 10,
-            Self::Unknown => u64::MAX,
-        }
-    }
-
-    /// Of one table, which is emptied more easily than a source.
-    fn table_floor(self) -> u64 {
-        match self {
-            Self::Rows => 1000,
-            _ => MIB,
-        }
-    }
+/// A file before and after compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// How it is compressed.
+    pub compression: Compression,
+    /// Before.
+    pub raw_bytes: u64,
+    /// After.
+    pub bytes: u64,
 }
 
-const MIB: u64 = 1024 * 1024;
-
-/// What is an anomaly.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// To lose more than this is one, in percent (`BACKUP_ANOMALY_DROP_PERCENT`).
-    pub drop_percent: u8,
-    /// What does not count besides [`EMPTIED_BY_SERVICES`] (`BACKUP_ANOMALY_IGNORE`).
-    pub ignore: Vec<Pattern>,
-}
-
-impl Settings {
-    /// Half of it gone.
-    pub const DROP_PERCENT: u8 = 50;
-
-    /// Whether `is` is more than the set percentage below `was`.
-    fn is_lost(&self, was: u64, is: u64) -> bool {
-        let kept = 100_u128.saturating_sub(u128::from(self.drop_percent));
-        u128::from(is) * 100 < u128::from(was) * kept
+impl Written {
+    /// What compression spared.
+    pub fn spared(&self) -> u64 {
+        self.raw_bytes.saturating_sub(self.bytes)
     }
 }
-
-#[cfg(test)]
-mod tests;

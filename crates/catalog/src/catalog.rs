@@ -18,17 +18,12 @@ use crate::accepted::Accepted;
 use crate::anomaly::Anomaly;
 use crate::drill::DrillReport;
 use crate::history::{History, damaged};
-use crate::manifest::{MANIFEST, Manifest, ManifestError, SUMS};
+use crate::layout::{self, Aside, MANIFEST, SUMS};
+use crate::manifest::{Manifest, ManifestError};
 use crate::remembered::{Detail, Remembered};
 use crate::set::{Selector, SetId};
 use look::{failure, is_unread, lacking, size};
 
-/// backupd's own directory in the backup directory: lock, history.
-pub const PRIVATE: &str = ".backupd";
-/// A set in the making is `.<id>.partial`.
-const PARTIAL: &str = ".partial";
-/// A set on its way out is `.<id>.removed`.
-const REMOVED: &str = ".removed";
 /// How many seconds ahead a free id is looked for; more sets in a row were never begun in one second.
 const ID_TRIES: usize = 100;
 
@@ -172,7 +167,7 @@ impl Catalog {
     /// missing one is most often a lost mount.
     pub fn open(root: &Path) -> io::Result<Self> {
         let catalog = Self::open_read_only(root)?;
-        match durable::create_dir_private(&root.join(PRIVATE)) {
+        match durable::create_dir_private(&layout::private(root)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             _ => Ok(catalog),
         }
@@ -188,7 +183,7 @@ impl Catalog {
 
     /// Writes and removes a small file in backupd's own directory: the only proof that writing works.
     pub fn try_writing(&self) -> io::Result<()> {
-        let probe = self.root.join(PRIVATE).join("probe");
+        let probe = layout::probe(&self.root);
         fs::write(&probe, b"backupd was here\n")?;
         fs::remove_file(probe)
     }
@@ -292,7 +287,7 @@ impl Catalog {
         let newest = present.filter(|id| !id.is_from_the_future(now)).max();
         let mut id = SetId::at(now).max(newest.map_or(SetId::at(now), SetId::next));
         for _ in 0..ID_TRIES {
-            let dir = self.aside(id, PARTIAL);
+            let dir = self.aside(id, Aside::Partial);
             if !self.path(id).exists() {
                 match durable::create_dir_private(&dir) {
                     Ok(()) => return Ok(PartialSet { id, dir }),
@@ -349,8 +344,7 @@ impl Catalog {
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let id = |suffix| name.strip_prefix('.')?.strip_suffix(suffix)?.parse().ok();
-            let (partial, removed) = (id(PARTIAL), id(REMOVED));
+            let (partial, removed) = (Aside::Partial.set(&name), Aside::Removed.set(&name));
             if (partial.is_none() && removed.is_none()) || !entry.file_type()?.is_dir() {
                 continue;
             }
@@ -371,7 +365,7 @@ impl Catalog {
         reason = "the flush is made, and told apart"
     )]
     pub fn unname(&self, id: SetId) -> io::Result<io::Result<()>> {
-        fs::rename(self.path(id), self.aside(id, REMOVED))?;
+        fs::rename(self.path(id), self.aside(id, Aside::Removed))?;
         Ok(durable::sync_dir(&self.root))
     }
 
@@ -387,7 +381,7 @@ impl Catalog {
         let _ = Accepted::update(&self.root, |accepted| {
             accepted.sets.remove(&id);
         });
-        fs::remove_dir_all(self.aside(id, REMOVED))
+        fs::remove_dir_all(self.aside(id, Aside::Removed))
     }
 
     fn ids(&self) -> io::Result<Vec<SetId>> {
@@ -404,11 +398,11 @@ impl Catalog {
     }
 
     fn path(&self, id: SetId) -> PathBuf {
-        self.root.join(id.to_string())
+        layout::set(&self.root, id)
     }
 
-    fn aside(&self, id: SetId, suffix: &str) -> PathBuf {
-        self.root.join(format!(".{id}{suffix}"))
+    fn aside(&self, id: SetId, aside: Aside) -> PathBuf {
+        self.root.join(aside.name(id))
     }
 }
 

@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 use stream::durable;
 use stream::read::read_regular;
 
-use crate::catalog::PRIVATE;
+use crate::layout;
 use crate::set::SetId;
 
-const DRILLS: &str = "drills";
 /// Bytes of a report that are read: it names objects, not rows.
 const BYTES_MOST: u64 = 64 * 1024 * 1024;
 
@@ -182,5 +181,5 @@ impl DrillReport {
 }
 
 fn path(root: &Path, set: SetId) -> PathBuf {
-    root.join(PRIVATE).join(DRILLS).join(format!("{set}.json"))
+    layout::drill_report(root, set)
 }

@@ -16,6 +16,7 @@ use stream::durable;
 use stream::read::{open_regular, read_regular};
 
 use crate::drill::DrillVerdict;
+use crate::layout;
 use crate::manifest::RunStatus;
 use crate::set::SetId;
 
@@ -29,6 +30,7 @@ const LINES_KEPT: usize = 500;
 /// The history of a backup directory.
 #[derive(Debug)]
 pub struct History {
+    root: PathBuf,
     path: PathBuf,
 }
 
@@ -190,11 +192,12 @@ impl Runs {
 impl History {
     /// The history below a backup directory, which must have its `.backupd` already to be written to.
     pub fn open(root: &Path) -> io::Result<Self> {
-        let private = root.join(crate::catalog::PRIVATE);
+        let private = layout::private(root);
         let words = |why: &dyn std::fmt::Display| format!("{}: {why}", private.display());
         match private.metadata() {
             Ok(meta) if meta.is_dir() => Ok(Self {
-                path: private.join("history.jsonl"),
+                root: root.to_owned(),
+                path: layout::history(root),
             }),
             Ok(_) => Err(io::Error::other(words(&"is no directory"))),
             Err(error) => Err(io::Error::new(error.kind(), words(&error))),
@@ -260,14 +263,14 @@ impl History {
         if long(text.len() as u64 * 2) {
             return Ok(()); // It is long by what must stay.
         }
-        let put_away = self.path.with_file_name("history.1.jsonl");
+        let put_away = layout::history_put_away(&self.root);
         durable::write_atomic(&put_away, &read_regular(&self.path, BYTES_MOST)?)?;
         durable::write_atomic(&self.path, &text)
     }
 
     /// Nobody else appends while this lives.
     fn alone(&self) -> io::Result<File> {
-        let guard = self.path.with_file_name("history.lock");
+        let guard = layout::history_lock(&self.root);
         let file = OpenOptions::new()
             .create(true)
             .append(true)

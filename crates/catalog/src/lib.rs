@@ -1,5 +1,4 @@
-//! What lies in the backup directory, and what should: sets, their manifests, the lock, the history, retention, the
-//! schedule of runs and the verdict on it all.
+//! What lies in the backup directory: sets, their manifests, the lock, the history.
 //!
 //! Synchronous; the clock is an argument everywhere. Knows nothing of databases or of how artifacts are made. The format on disk is
 //! docs/set-format.md.
@@ -11,10 +10,8 @@ pub mod census;
 pub mod drill;
 pub mod history;
 pub mod identity;
+pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod remembered;
-pub mod retention;
-pub mod schedule;
 pub mod set;
-pub mod verdict;

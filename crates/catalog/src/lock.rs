@@ -3,11 +3,13 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use rustix::fs::OFlags;
+
+use crate::layout;
 
 /// Bytes of what is said of a holder.
 const HOLDER_MOST: u64 = 1024;
@@ -37,21 +39,15 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock of a backup directory at once, or says who has it. `what` says what it is taken for.
     pub fn acquire(root: &Path, now: DateTime<Utc>, what: &str) -> Result<Self, LockError> {
-        Self::acquire_file(root, "lock", now, what)
+        Self::acquire_file(layout::lock(root), now, what)
     }
 
     /// As [`Lock::acquire`], for drills alone: they read one set, and runs need not wait for them.
     pub fn acquire_for_drill(root: &Path, now: DateTime<Utc>) -> Result<Self, LockError> {
-        Self::acquire_file(root, "drill.lock", now, "a drill")
+        Self::acquire_file(layout::drill_lock(root), now, "a drill")
     }
 
-    fn acquire_file(
-        root: &Path,
-        file: &str,
-        now: DateTime<Utc>,
-        what: &str,
-    ) -> Result<Self, LockError> {
-        let path = root.join(crate::catalog::PRIVATE).join(file);
+    fn acquire_file(path: PathBuf, now: DateTime<Utc>, what: &str) -> Result<Self, LockError> {
         let failed = |source| LockError::Io {
             path: path.display().to_string(),
             source,
@@ -106,7 +102,7 @@ mod tests {
     #[test]
     fn the_second_is_told_who_has_it_and_the_lock_ends_with_its_holder() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+        std::fs::create_dir(layout::private(dir.path())).unwrap();
         let now = "2026-11-20T02:00:00Z".parse().unwrap();
         let first = Lock::acquire(dir.path(), now, "a backup run").unwrap();
         let refused = Lock::acquire(dir.path(), now, "prune")
@@ -114,7 +110,7 @@ mod tests {
             .to_string();
         assert!(refused.contains("a backup run, process"), "{refused}");
         // As on a full disk, or a moment before it is written.
-        let path = dir.path().join(crate::catalog::PRIVATE).join("lock");
+        let path = layout::lock(dir.path());
         File::create(path).unwrap();
         let refused = Lock::acquire(dir.path(), now, "prune")
             .unwrap_err()

@@ -14,12 +14,9 @@ use stream::words::counted;
 use crate::anomaly::Anomaly;
 use crate::census::Census;
 use crate::identity::Identity;
+use crate::layout::{MANIFEST, SUMS};
 use crate::set::SetId;
 
-/// The manifest's name in a set.
-pub const MANIFEST: &str = "manifest.json";
-/// The list of digests, for `sha256sum -c`.
-pub const SUMS: &str = "SHA256SUMS";
 /// Bytes of a manifest that are read: some hundred thousand tables with all that is kept of them.
 const BYTES_MOST: u64 = 256 * 1024 * 1024;
 /// Bytes of a name that file systems take.

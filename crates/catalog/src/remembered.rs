@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::history::{History, Record};
-use crate::manifest::{MANIFEST, Manifest, ManifestError};
+use crate::layout::MANIFEST;
+use crate::manifest::{Manifest, ManifestError};
 use crate::set::SetId;
 
 /// Empty at first; then as old as the last look.

@@ -1,16 +1,17 @@
-//! A run's set beside the sets before: what `catalog::anomaly` is asked, and what is done before a run on a directory whose sets are of
+//! A run's set beside the sets before: what `policy::anomaly` is asked, and what is done before a run on a directory whose sets are of
 //! another source.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use catalog::accepted::{Accepted, Stranger};
-use catalog::anomaly::{Anomaly, Known, Vitals, judge, made_anew};
+use catalog::anomaly::Anomaly;
 use catalog::catalog::{Catalog, Entry};
 use catalog::history::History;
 use catalog::identity::Identity;
 use catalog::manifest::{Kind, Manifest};
 use chrono::{DateTime, Utc};
+use policy::anomaly::{Known, Vitals, judge, made_anew};
 
 use crate::clock;
 use crate::config::Config;

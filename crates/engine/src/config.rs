@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use catalog::anomaly;
-use catalog::retention::Policy;
+use catalog::layout;
+use policy::anomaly;
+use policy::retention::Policy;
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
 use stream::artifact::Encoding;
@@ -139,8 +140,8 @@ impl TreeSource {
     /// The artifact's name before its compression's extension.
     pub fn file_stem(&self) -> String {
         match self.role {
-            TreeRole::Storage => "storage_buckets.tar".to_owned(),
-            TreeRole::Extra => format!("extra_{}.tar", self.label),
+            TreeRole::Storage => layout::STORAGE.to_owned(),
+            TreeRole::Extra => layout::files(&self.label),
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use catalog::catalog::{Catalog, Entry};
 use catalog::drill::{DrillReport, DrillVerdict};
 use catalog::history::{Happening, History};
+use catalog::layout;
 use catalog::lock::{Lock, LockError};
 use catalog::manifest::{Artifact, Kind, Manifest};
 use postgres::dsn::Dsn;
@@ -30,10 +31,7 @@ use crate::preflight::DRILLS_WHERE_IT_IS_AT_WORK;
 use crate::space;
 use crate::verify::{Flaw, Problem, Reading, verify_set};
 
-/// Directory of the scratch server, in backupd's own.
-const SCRATCH: &str = "scratch";
-/// File of the backup directory's own number, and digits of it that a name holds.
-const ID: &str = "id";
+/// Digits of the backup directory's own number that a name holds.
 const ID_DIGITS: usize = 12;
 /// Time to drop what a drill that was cut off left on a server that was named.
 const CLEAR_UP_WITHIN: Duration = Duration::from_secs(30);
@@ -113,18 +111,14 @@ pub enum DrillError {
 
 /// Removes what a killed drill left, unless one is at work; says whether there was anything.
 pub fn sweep_unless_busy(backup_dir: &Path) -> std::io::Result<bool> {
-    if !scratch_dir(backup_dir).exists() {
+    if !layout::scratch(backup_dir).exists() {
         return Ok(false);
     }
     match Lock::acquire_for_drill(backup_dir, clock::now()) {
-        Ok(_lock) => scratch::sweep(&scratch_dir(backup_dir)),
+        Ok(_lock) => scratch::sweep(&layout::scratch(backup_dir)),
         Err(LockError::Held { .. }) => Ok(false),
         Err(LockError::Io { source, .. }) => Err(source),
     }
-}
-
-fn scratch_dir(backup_dir: &Path) -> PathBuf {
-    backup_dir.join(catalog::catalog::PRIVATE).join(SCRATCH)
 }
 
 /// Drills a set, and keeps the report beside it and in history: also that of a drill that could not be made.
@@ -178,7 +172,7 @@ pub async fn drill(
 /// Removes what a drill that was cut off leaves.
 async fn clear_up(request: &DrillRequest<'_>) -> Result<(), DrillError> {
     // The server was killed with its owner; its directory is left.
-    let path = scratch_dir(request.backup_dir);
+    let path = layout::scratch(request.backup_dir);
     let io = |source| DrillError::Io {
         path: path.clone(),
         source,
@@ -204,7 +198,7 @@ async fn clear_up(request: &DrillRequest<'_>) -> Result<(), DrillError> {
 
 /// How databases of drills from this backup directory begin on a server that others use, too: by a number of the directory's own.
 fn prefix(backup_dir: &Path) -> std::io::Result<String> {
-    let path = backup_dir.join(catalog::catalog::PRIVATE).join(ID);
+    let path = layout::id(backup_dir);
     let id = match std::fs::read_to_string(&path) {
         Ok(id) => id,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -278,7 +272,7 @@ async fn perform(
             reason: error.to_string(),
         })?;
     report.read_back = read_back(request, manifest, observer, cancel).await?;
-    let dir = scratch_dir(request.backup_dir);
+    let dir = layout::scratch(request.backup_dir);
     let io = |source| DrillError::Io {
         path: dir.clone(),
         source,

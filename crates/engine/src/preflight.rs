@@ -26,10 +26,10 @@ pub(crate) use others::{DRILLS_WHERE_IT_IS_AT_WORK, has_vanished};
 
 use crate::config::{Config, DatabaseSource, TreeRole, TreeSource};
 use crate::finding::{Blocks, Check, Fault, Outcome};
-use crate::restore::names::{CutOff, Names, cut_off};
 use crate::run::RunError;
 use crate::space::{self, SourceSize};
 use crate::steps::Failure;
+use catalog::layout::tree::{CutOff, Names, cut_off};
 
 /// Directories in which other programs keep *their* storage format under Supabase's storage volume. An archive of them taken live
 /// is no backup.

@@ -1,10 +1,10 @@
-//! Retention: what the policy keeps, and the removal of the rest. The deciding is `catalog::retention`'s.
+//! Retention: what the policy keeps, and the removal of the rest. The deciding is `policy::retention`'s.
 
 use catalog::catalog::{Catalog, Entry};
 use catalog::history::{Happening, History};
-use catalog::retention::{Candidate, Decision, Policy, plan};
 use catalog::set::SetId;
 use chrono::{DateTime, Utc};
+use policy::retention::{Candidate, Decision, Policy, plan};
 use serde::Serialize;
 
 use crate::event::{Event, Observer};

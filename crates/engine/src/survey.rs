@@ -10,9 +10,9 @@ use catalog::drill::DrillVerdict;
 use catalog::history::{Happening, History, Record, Runs};
 use catalog::manifest::{RunStatus, StepRecord};
 use catalog::remembered::Remembered;
-use catalog::retention::{Decision, Policy};
 use catalog::set::SetId;
 use chrono::{DateTime, Utc};
+use policy::retention::{Decision, Policy};
 use serde::{Deserialize, Serialize};
 
 use crate::preflight::backup_dir_fault;

@@ -8,9 +8,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use catalog::manifest::{
-    Artifact, Kind, LargeObjects, MANIFEST, Manifest, SUMS, TableRows, sums_text,
-};
+use catalog::layout::{MANIFEST, SUMS};
+use catalog::manifest::{Artifact, Kind, LargeObjects, Manifest, TableRows, sums_text};
 use postgres::inventory::{self, Inventory};
 use postgres::restore::{custom_inventory, custom_list};
 use postgres::tools::Tools;

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::{Exit, Refusal, open, print_json, print_text};
 use crate::cli::Accept;
-use crate::env::Environment;
 use crate::render::anomaly::words;
+use crate::settings::Environment;
 
 /// What was done.
 #[derive(Serialize)]

@@ -6,8 +6,8 @@ use engine::preflight::preflight;
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::Output;
-use crate::env::Environment;
 use crate::render::table::Table;
+use crate::settings::Environment;
 use crate::signals::Signals;
 
 pub async fn execute(

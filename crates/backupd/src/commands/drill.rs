@@ -8,9 +8,9 @@ use postgres::words::{counted, one_line, printable};
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::OneSet;
-use crate::env::Environment;
 use crate::render::progress::Progress;
 use crate::render::set::duration;
+use crate::settings::Environment;
 use crate::signals::Signals;
 
 /// Findings of each kind that are printed; the report beside the set has them all.
@@ -32,20 +32,19 @@ pub async fn execute(
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
-    let backup_dir = environment.backup_dir()?;
-    let url = environment.drill_url()?;
+    let drilling = environment.drilling()?;
     let search = environment.tool_search();
     let tools = Tools::find(search.bindir.as_deref(), &search.path, &signals.token)
         .await
         .map_err(|error| Refusal::Unusable(error.to_string()))?;
     let progress = Progress::start(&environment.logging()?);
     let request = DrillRequest {
-        backup_dir: &backup_dir,
+        backup_dir: &drilling.backup_dir,
         entry,
         tools: &tools,
-        url: url.as_ref(),
-        fencing: environment.drill_fence()?,
-        time_limit: environment.step_timeout()?,
+        url: drilling.url.as_ref(),
+        fencing: drilling.fencing,
+        time_limit: drilling.time_limit,
     };
     let ended = drill(&request, &progress, &signals.token).await;
     progress.clear();

@@ -4,16 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use catalog::verdict::Health;
 use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use policy::verdict::Health;
 use tokio::net::TcpStream;
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli;
 use crate::daemon::state::Report;
-use crate::env::Environment;
+use crate::settings::Environment;
 
 /// For one answer; within a healthcheck's timeout of ten seconds.
 const WITHIN: Duration = Duration::from_secs(8);

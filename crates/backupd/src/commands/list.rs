@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::{Exit, Refusal, open, print_json, print_text};
 use crate::cli::Output;
-use crate::env::Environment;
 use crate::render::anomaly::in_short;
 use crate::render::set::{bytes, duration, status};
 use crate::render::table::Table;
+use crate::settings::Environment;
 
 #[derive(Serialize)]
 struct Row {

@@ -24,8 +24,8 @@ use postgres::words::printable;
 use serde::Serialize;
 
 use crate::cli::Command;
-use crate::env::{Environment, Problems};
 use crate::render;
+use crate::settings::{Environment, Problems};
 use crate::signals::Signals;
 
 /// How the process ends.

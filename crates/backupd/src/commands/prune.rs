@@ -8,9 +8,9 @@ use engine::prune::{Pruned, decide, prune};
 
 use super::{Exit, Refusal, open, print_json, print_text};
 use crate::cli::Prune;
-use crate::env::Environment;
 use crate::render;
 use crate::render::table::Table;
+use crate::settings::Environment;
 
 pub fn execute(asked: &Prune, environment: &Environment) -> Result<Exit, Refusal> {
     let (dir, policy) = environment.retention()?;

@@ -9,9 +9,9 @@ use catalog::set::Selector;
 use super::drill::Telling;
 use super::{Exit, Refusal, find, print_json, print_text};
 use crate::cli::{OneSet, Output, Run};
-use crate::env::Environment;
 use crate::outcome::{How, Outcome};
 use crate::render::{self, progress::Progress};
+use crate::settings::Environment;
 use crate::signals::Signals;
 
 pub async fn execute(

@@ -4,7 +4,7 @@ use engine::clock;
 
 use super::{Exit, Refusal};
 use crate::daemon;
-use crate::env::Environment;
+use crate::settings::Environment;
 use crate::signals::Signals;
 
 pub async fn execute(environment: &Environment, signals: &Signals) -> Result<Exit, Refusal> {

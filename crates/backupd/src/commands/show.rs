@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Exit, Refusal, find, print_json, print_text};
 use crate::cli::OneSet;
-use crate::env::Environment;
 use crate::render;
+use crate::settings::Environment;
 
 pub fn execute(asked: &OneSet, environment: &Environment) -> Result<Exit, Refusal> {
     let entry = find(environment, &asked.set)?;

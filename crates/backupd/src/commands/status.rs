@@ -1,20 +1,20 @@
 //! `backupd status`: the daemon's state.
 
 use catalog::drill::DrillVerdict;
-use catalog::verdict::{Health, span};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use engine::clock;
+use policy::verdict::{Health, span};
 use postgres::words::counted;
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::Output;
 use crate::daemon::control::{Answer, Client, ClientError, Request};
 use crate::daemon::state::Report;
-use crate::env::Environment;
 use crate::render::anomaly::in_short;
 use crate::render::set::{bytes, duration, result};
 use crate::render::table::Table;
+use crate::settings::Environment;
 
 pub async fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refusal> {
     let socket = environment.control_socket()?;

@@ -5,8 +5,8 @@ use engine::{Event, Observer};
 use super::{Exit, Refusal, print_text, run};
 use crate::cli::Trigger;
 use crate::daemon::control::{Answer, Client, ClientError, Request};
-use crate::env::Environment;
 use crate::render::progress::Progress;
+use crate::settings::Environment;
 use crate::signals::Signals;
 
 pub async fn execute(

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use catalog::catalog::Entry;
 use catalog::history::{Happening, History};
-use catalog::manifest::{MANIFEST, ManifestError};
+use catalog::layout::MANIFEST;
+use catalog::manifest::ManifestError;
 use engine::tell_while;
 use engine::verify::{Flaw, Problem, Reading, Report, flaw_of, verify_set};
 use postgres::tools::Tools;
@@ -15,8 +16,8 @@ use stream::artifact::Meter;
 use super::drill::Telling;
 use super::{Exit, Refusal, find, print_json, print_text};
 use crate::cli::{OneSet, Verify};
-use crate::env::Environment;
 use crate::render::{self, progress::Progress, set::bytes};
+use crate::settings::Environment;
 use crate::signals::Signals;
 
 #[derive(Serialize)]

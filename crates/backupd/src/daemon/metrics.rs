@@ -3,9 +3,9 @@
 
 use catalog::drill::DrillVerdict;
 use catalog::manifest::{Artifact, Kind, StepStatus};
-use catalog::verdict::Health;
 use chrono::{DateTime, Utc};
 use engine::survey::{RunResult, Survey};
+use policy::verdict::Health;
 use prometheus::{Encoder, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
 use super::state::Report;

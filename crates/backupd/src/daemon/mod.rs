@@ -19,10 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::history::{Happening, History};
-use catalog::schedule::{Known, Plan, Timetable};
 use engine::clock;
 use engine::run::Origin;
 use engine::turn::tidy;
+use policy::schedule::{Known, Plan, Timetable};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::env::Service;
+use crate::settings::Service;
 use driller::Driller;
 use runner::Runner;
 use scheduler::Scheduler;

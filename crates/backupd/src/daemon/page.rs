@@ -3,11 +3,11 @@
 
 use catalog::catalog::Entry;
 use catalog::manifest::{Manifest, RunStatus, StepRecord, StepStatus};
-use catalog::schedule::Schedule;
-use catalog::verdict::{Health, span};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::survey::{DETAILED, Survey};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use policy::schedule::Schedule;
+use policy::verdict::{Health, span};
 use postgres::words::counted;
 
 use super::plot::{self, Point};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use catalog::schedule::Ended;
 use catalog::set::SetId;
 use engine::caught::caught;
 use engine::run::{Finished, Origin, RunError, run};
 use engine::turn::Turn;
 use engine::{Event, Observer, clock};
+use policy::schedule::Ended;
 use std::sync::OnceLock;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;

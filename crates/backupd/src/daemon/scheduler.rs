@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::schedule::{Ended, Next, Reason, Timetable};
 use chrono::{DateTime, Utc};
 use engine::clock;
+use policy::schedule::{Ended, Next, Reason, Timetable};
 use tokio::sync::{Notify, mpsc};
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;

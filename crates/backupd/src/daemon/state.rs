@@ -10,21 +10,21 @@ use catalog::anomaly::Anomaly;
 use catalog::catalog::Entry;
 use catalog::drill::DrillVerdict;
 use catalog::remembered::Remembered;
-use catalog::schedule::{Next, Schedule};
 use catalog::set::SetId;
-use catalog::verdict::{self, Drills, Situation, Verdict, span};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use engine::anomaly::waits;
 use engine::clock;
 use engine::survey::{LastDrill, LastRun, Probe, RunResult, Survey, survey};
+use policy::schedule::{Next, Schedule};
+use policy::verdict::{self, Drills, Situation, Verdict, span};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{Current, Live};
-use crate::env::Service;
 use crate::render::anomaly::in_short;
+use crate::settings::Service;
 
 /// How often the backup directory is asked without a reason: what other processes did there shows within this.
 const SURVEY_EVERY: Duration = Duration::from_secs(30);

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info, warn};
 
 use super::set::{bytes, status};
-use crate::env::{LogFormat, Logging};
+use crate::settings::{LogFormat, Logging};
 
 /// How often the moving line is drawn anew between events, so that its clock runs.
 const TICK: Duration = Duration::from_millis(250);

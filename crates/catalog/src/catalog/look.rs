@@ -6,7 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::manifest::{Manifest, ManifestError, SUMS};
+use crate::layout::SUMS;
+use crate::manifest::{Manifest, ManifestError};
 
 /// What is wanting.
 pub(super) struct Lack {

@@ -173,7 +173,7 @@ fn latest_passes_over_open_anomalies_until_they_are_accepted() {
     let left = Accepted::read(dir.path()).unwrap().sets;
     assert_eq!(left.into_iter().collect::<Vec<_>>(), [first]);
     // What cannot be read has accepted nothing.
-    fs::write(dir.path().join(PRIVATE).join("accepted.json"), "[").unwrap();
+    fs::write(layout::accepted(dir.path()), "[").unwrap();
     assert!(catalog.list().unwrap()[0].has_open_anomaly());
 }
 

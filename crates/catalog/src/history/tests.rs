@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn what_is_no_history_is_an_error_and_no_endless_wait() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+    std::fs::create_dir(layout::private(dir.path())).unwrap();
     let history = History::open(dir.path()).unwrap();
     let words = || history.read().unwrap_err().to_string();
     std::os::unix::fs::symlink("/dev/zero", &history.path).unwrap();
@@ -21,7 +21,7 @@ fn what_is_no_history_is_an_error_and_no_endless_wait() {
 fn lines_come_back_and_torn_ones_are_passed_over() {
     let dir = tempfile::tempdir().unwrap();
     assert!(History::open(dir.path()).is_err());
-    std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+    std::fs::create_dir(layout::private(dir.path())).unwrap();
     let history = History::open(dir.path()).unwrap();
     assert_eq!(history.read().unwrap(), []);
     let set: SetId = "20261120T020000Z".parse().unwrap();
@@ -48,7 +48,7 @@ fn lines_come_back_and_torn_ones_are_passed_over() {
 #[test]
 fn restores_are_told_by_the_set_before_them_whatever_the_clock_said() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+    std::fs::create_dir(layout::private(dir.path())).unwrap();
     let history = History::open(dir.path()).unwrap();
     let set = |day: u32| -> SetId { format!("202611{day}T020000Z").parse().unwrap() };
     let ran = |day| Happening::RunFinished {
@@ -85,7 +85,7 @@ fn restores_are_told_by_the_set_before_them_whatever_the_clock_said() {
 #[test]
 fn a_long_history_is_shortened_and_tells_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join(crate::catalog::PRIVATE)).unwrap();
+    std::fs::create_dir(layout::private(dir.path())).unwrap();
     let history = History::open(dir.path()).unwrap();
     let set: SetId = "20261120T020000Z".parse().unwrap();
     let ran = Happening::RunFinished {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::catalog::PRIVATE;
 use catalog::drill::{DatabaseDrill, StorageDrill};
+use catalog::layout;
 use catalog::manifest::{Artifact, Kind, Manifest, Source};
 use postgres::census::available_extensions;
 use postgres::digest::{self, TableContent};
@@ -468,7 +468,7 @@ impl Drill<'_> {
                 source: error,
             }
         };
-        let dir = self.request.backup_dir.join(PRIVATE);
+        let dir = layout::private(self.request.backup_dir);
         server.execute("BEGIN").await?;
         let objects = Reconciler::begin(&dir, server, layout).await;
         server.execute("COMMIT").await?;

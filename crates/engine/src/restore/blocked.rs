@@ -1,9 +1,9 @@
 //! What a restore of a tree in place would end at.
 
-use super::names::cut_off;
 use super::swap::check_swap;
 use super::tree::{RestoreError, RoomFault, TreeRequest};
 use crate::finding::{Check, Fault};
+use catalog::layout::tree::cut_off;
 
 /// Asks the set and the target. Changes nothing.
 pub fn obstacles(request: &TreeRequest<'_>) -> Vec<Check> {

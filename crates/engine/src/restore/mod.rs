@@ -3,7 +3,6 @@
 pub mod archive;
 pub mod blocked;
 pub mod database;
-pub mod names;
 pub mod object;
 mod parents;
 pub mod swap;

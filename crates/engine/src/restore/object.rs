@@ -14,13 +14,13 @@ use stream::directory::{self, Descent};
 use stream::durable;
 use tokio_util::sync::CancellationToken;
 
-use super::names::{Mark, NEW, Names, is_there, make_own};
 use super::parents::make_parents;
 use super::swap::{ended_at_last, in_the_way, not_made};
 use super::tree::{
     self, RestoreError, Restored, TreeRequest, Wanted, check_room, named, unpack_checked,
 };
 use super::undo::{Aside, name_before};
+use catalog::layout::tree::{Mark, NEW, Names, is_there, make_own};
 
 /// Names that are told when there is no such object.
 const NEAR: usize = 5;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use super::names::is_there;
+use catalog::layout::tree::is_there;
 
 /// Makes the directories above a path that are not there. Each gets owner and mode of the one above it, as the service that works there
 /// gave them.

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use stream::{directory, durable};
 use tokio_util::sync::CancellationToken;
 
-use super::names::{Kept, Mark, NEW, Names, everything, is_own, is_there, make_own};
 use super::tree::{self, RestoreError, Restored, TreeRequest, check_room, unpack_checked};
 use super::undo::{Aside, End, Undone, name_before, undo};
+use catalog::layout::tree::{Kept, Mark, NEW, Names, everything, is_own, is_there, make_own};
 
 /// A tree that came back in place.
 #[derive(Debug)]

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use stream::{directory, durable};
 
-use super::names::{Kept, Mark, Names, Remain, everything, is_own, is_there, make_own, too_many};
 use super::object;
 use super::parents::make_parents;
+use catalog::layout::tree::{
+    Kept, Mark, Names, Remain, everything, is_own, is_there, make_own, too_many,
+};
 
 /// How a restore that was cut off ended at last.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! One database: its dump, and the roles and database settings that a dump leaves out.
 
 use catalog::census::{Census, Object};
+use catalog::layout;
 use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin};
 use postgres::census::Brought;
 use postgres::dump::{DumpError, DumpFormat, DumpRequest, dump};
@@ -52,15 +53,11 @@ async fn dump_database(
     let format = context.config.format;
     let (file, inside) = match format {
         DumpFormat::Plain => (
-            format!(
-                "{}_db.sql{}",
-                source.label,
-                encoding.compression.extension()
-            ),
+            layout::plain_dump(&source.label) + encoding.compression.extension(),
             encoding.compression,
         ),
         // pg_dump compresses the blocks of this format itself, so that pg_restore can seek in the file.
-        DumpFormat::Custom => (format!("{}_db.dump", source.label), Compression::None),
+        DumpFormat::Custom => (layout::custom_dump(&source.label), Compression::None),
     };
     // Its session may wait for a lock; who wants the run to end does not wait with it.
     let begun = tokio::select! {
@@ -251,11 +248,7 @@ async fn dump_its_roles(
     product: &mut Product,
 ) {
     let encoding = context.config.encoding;
-    let file = format!(
-        "{}_roles.sql{}",
-        source.label,
-        encoding.compression.extension()
-    );
+    let file = layout::roles(&source.label) + encoding.compression.extension();
     let request = request(
         source,
         told,

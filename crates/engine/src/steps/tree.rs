@@ -11,7 +11,7 @@ use super::{Context, Product, record};
 use crate::config::{DatabaseRole, ReconcileMode, TreeRole, TreeSource};
 use crate::preflight::tree_fault;
 use crate::reconcile::Reconciler;
-use crate::restore::names::Names;
+use catalog::layout::tree::Names;
 
 /// Objects that a warning names; the manifest has more.
 const NAMED: usize = 5;

@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::Doctor;
-use crate::env::Environment;
 use crate::render::remedy::{Where, remedy};
 use crate::render::table::Table;
+use crate::settings::Environment;
 use crate::signals::Signals;
 use findings::{Finding, Findings};
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::findings::Findings;
 use crate::commands::restore::obstacles;
 use crate::commands::{Refusal, open};
-use crate::env::Environment;
+use crate::settings::Environment;
 use crate::signals::Signals;
 
 const SETS: &str = "sets";

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use catalog::remembered::Remembered;
-use catalog::verdict::Concern;
 use chrono::SecondsFormat;
 use engine::anomaly::waits;
 use engine::clock;
 use engine::finding::{Check, Fault};
 use engine::survey::{Probe, survey};
+use policy::verdict::Concern;
 use postgres::restore::admin::Admin;
 use postgres::scratch::{Fencing, ScratchError, is_ready};
 use postgres::tools::Tools;
@@ -19,9 +19,9 @@ use super::findings::Findings;
 use crate::commands::health::{answer, reachable};
 use crate::daemon::control::{Answer, Client, Request};
 use crate::daemon::state::{Report, State};
-use crate::env::Service;
 use crate::render::anomaly::in_short;
 use crate::render::remedy::Where;
+use crate::settings::Service;
 
 /// A port of this machine answers at once.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);

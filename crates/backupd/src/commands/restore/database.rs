@@ -19,9 +19,9 @@ use postgres::words::{counted, one_line};
 use super::{ask, in_the_way, remember};
 use crate::cli::Restore;
 use crate::commands::{Exit, Refusal, print_text};
-use crate::env::{Environment, RestoreTarget};
 use crate::render::set::{bytes, duration};
 use crate::render::{self, progress::Progress};
+use crate::settings::{Environment, RestoreTarget};
 use crate::signals::Signals;
 
 /// More connections than this help little, and take from others what they need.

@@ -18,8 +18,8 @@ use postgres::words::one_line;
 
 use super::{Exit, Refusal, find};
 use crate::cli::Restore;
-use crate::env::{Environment, Problems};
 use crate::render;
+use crate::settings::{Environment, Problems};
 use crate::signals::Signals;
 
 pub async fn execute(

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use catalog::catalog::Entry;
 use catalog::history::Happening;
+use catalog::layout::tree::cut_off;
 use engine::event::{Event, Observer};
 use engine::finding::Check;
 use engine::restore::archive::check_archive;
 use engine::restore::blocked::obstacles;
-use engine::restore::names::cut_off;
 use engine::restore::object::restore_object;
 use engine::restore::swap::{check_swap, swap_tree};
 use engine::restore::tree::{RestoreError, Restored, TreeRequest, restore_tree};
@@ -23,10 +23,10 @@ use stream::tar::OutsideLinks;
 use super::{ask, in_the_way, remember};
 use crate::cli::Restore;
 use crate::commands::{Exit, Refusal, print_text};
-use crate::env::Environment;
 use crate::render;
 use crate::render::progress::Progress;
 use crate::render::set::bytes;
+use crate::settings::Environment;
 use crate::signals::Signals;
 
 pub fn request<'a>(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Datelike, Duration, Utc};
 use serde::Serialize;
 
-use crate::set::SetId;
+use catalog::set::SetId;
 
 /// Without a days rule, failed sets are of use to whoever looks into the failure for this long.
 const FAILED_DAYS: u32 = 7;

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fall::{Point, fell_before};
-use super::{Anomaly, Quantity, Settings, SourceVitals, TableVitals, Vitals};
-use crate::accepted::Accepted;
-use crate::set::SetId;
+use catalog::accepted::Accepted;
+use catalog::anomaly::{Anomaly, Quantity};
+use catalog::set::SetId;
+
+use super::{Settings, SourceVitals, TableVitals, Vitals, floor, table_floor};
 
 /// What is known besides the sets.
 #[derive(Debug, Clone, Default)]
@@ -155,7 +157,7 @@ impl Source<'_> {
             Some((was + large.0, is + large.1))
         };
         let apart = |table: &str| apart.contains(table);
-        let are_all = rows(&apart).is_none_or(|(was, _)| was < Quantity::Rows.floor());
+        let are_all = rows(&apart).is_none_or(|(was, _)| was < floor(Quantity::Rows));
         let left_out: &dyn Fn(&str) -> bool = if are_all { &|_| false } else { &apart };
         for (of, sums) in [
             (Quantity::Rows, rows(left_out)),
@@ -239,11 +241,11 @@ impl Source<'_> {
     }
 
     fn is_lost(&self, of: Quantity, was: u64, is: u64) -> bool {
-        was >= of.floor() && self.settings.is_lost(was, is)
+        was >= floor(of) && self.settings.is_lost(was, is)
     }
 
     fn is_table_lost(&self, of: Quantity, was: u64, is: u64) -> bool {
-        was >= of.table_floor() && self.settings.is_lost(was, is)
+        was >= table_floor(of) && self.settings.is_lost(was, is)
     }
 
     fn fell(&self, since: SetId, of: Quantity, was: u64, is: u64, found: &mut Vec<Anomaly>) {

@@ -6,10 +6,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use catalog::set::SetId;
+use crate::set::SetId;
 
 /// In a directory of a restore: what is unpacked.
-pub(super) const NEW: &str = "new";
+pub const NEW: &str = "new";
 /// More directories of one set were not kept.
 const KEPT_MOST: u32 = 99;
 /// For its owner alone, and sticky: nobody who uploads can have that made, and mkdir(2) gives it at once.
@@ -21,7 +21,7 @@ const LINKS_MOST: usize = 40;
 
 /// What a directory of a restore is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub enum Mark {
     /// What is unpacked; nothing of it was ever in use.
     Restoring,
     /// The tree before, on its way out of use.
@@ -60,7 +60,7 @@ impl Mark {
 
 /// What a directory that stays is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
+pub enum Kept {
     /// What there was before a restore.
     Before,
     /// What was in use while a restore was cut off.
@@ -93,7 +93,7 @@ fn is_of_a_restore(name: &str) -> bool {
 }
 
 /// Makes a directory inside a tree, which [`is_own`] knows again from its first moment on.
-pub(super) fn make_own(path: &Path) -> io::Result<()> {
+pub fn make_own(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(OWN_MODE).create(path)?;
     if is_own(path)? {
         return Ok(());
@@ -105,7 +105,7 @@ pub(super) fn make_own(path: &Path) -> io::Result<()> {
 }
 
 /// Whether a restore made the directory at a path: by its mode, which no service gives to any directory.
-pub(super) fn is_own(path: &Path) -> io::Result<bool> {
+pub fn is_own(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(meta) => Ok(meta.is_dir() && meta.mode() & OWN_BITS == OWN_MODE),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -120,7 +120,7 @@ fn set_of(text: &str) -> Option<&str> {
 }
 
 /// Whether anything is at a path, be it a link that leads nowhere.
-pub(super) fn is_there(path: &Path) -> io::Result<bool> {
+pub fn is_there(path: &Path) -> io::Result<bool> {
     match path.symlink_metadata() {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -129,23 +129,23 @@ pub(super) fn is_there(path: &Path) -> io::Result<bool> {
 }
 
 /// What is in a directory.
-pub(super) fn everything(dir: &Path) -> io::Result<Vec<PathBuf>> {
+pub fn everything(dir: &Path) -> io::Result<Vec<PathBuf>> {
     fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 /// A directory that a restore left.
 #[derive(Debug, Clone)]
-pub(super) struct Remain {
-    pub(super) path: PathBuf,
-    pub(super) mark: Mark,
-    pub(super) set: String,
+pub struct Remain {
+    pub path: PathBuf,
+    pub mark: Mark,
+    pub set: String,
     /// Of a tree beside: the inode that the set's tree has.
     inode: Option<u64>,
 }
 
 impl Remain {
     /// Whether the directory is the set's tree itself.
-    pub(super) fn is_of_the_set(&self) -> io::Result<bool> {
+    pub fn is_of_the_set(&self) -> io::Result<bool> {
         Ok(Some(self.path.symlink_metadata()?.ino()) == self.inode)
     }
 }
@@ -154,7 +154,7 @@ impl Remain {
 #[derive(Debug)]
 pub struct Names {
     /// Its root, behind all symbolic links; it need not be there.
-    pub(super) root: PathBuf,
+    pub root: PathBuf,
     name: String,
 }
 
@@ -185,28 +185,28 @@ impl Names {
         }
     }
 
-    pub(super) fn inside(&self, mark: Mark, set: &str) -> PathBuf {
+    pub fn inside(&self, mark: Mark, set: &str) -> PathBuf {
         self.root.join(format!("{}{set}", mark.prefix()))
     }
 
     /// Everything that a restore of a set may work with inside the root.
-    pub(super) fn working(&self, set: &str) -> impl Iterator<Item = PathBuf> {
+    pub fn working(&self, set: &str) -> impl Iterator<Item = PathBuf> {
         MARKS.iter().map(move |mark| self.inside(*mark, set))
     }
 
     /// Next to the root. `inode` is told of the set's tree.
-    pub(super) fn beside(&self, mark: Mark, set: &str, inode: Option<u64>) -> PathBuf {
+    pub fn beside(&self, mark: Mark, set: &str, inode: Option<u64>) -> PathBuf {
         let inode = inode.map_or(String::new(), |inode| format!("-{inode}"));
         self.parent()
             .join(format!("{}{}-{set}{inode}", mark.prefix(), self.name))
     }
 
-    pub(super) fn parent(&self) -> &Path {
+    pub fn parent(&self) -> &Path {
         self.root.parent().unwrap_or(Path::new("/"))
     }
 
     /// What is left inside the root.
-    pub(super) fn left_inside(&self) -> io::Result<Vec<Remain>> {
+    pub fn left_inside(&self) -> io::Result<Vec<Remain>> {
         let mut found = Vec::new();
         for remain in left(&self.root, "")? {
             if is_own(&remain.path)? {
@@ -217,12 +217,12 @@ impl Names {
     }
 
     /// What is left next to the root.
-    pub(super) fn left_beside(&self) -> io::Result<Vec<Remain>> {
+    pub fn left_beside(&self) -> io::Result<Vec<Remain>> {
         left(self.parent(), &format!("{}-", self.name))
     }
 
     /// The children of the root, without what restores keep there.
-    pub(super) fn children(&self) -> io::Result<Vec<PathBuf>> {
+    pub fn children(&self) -> io::Result<Vec<PathBuf>> {
         let mut children = Vec::new();
         for path in everything(&self.root)? {
             let name = path.file_name().unwrap_or_default();
@@ -235,12 +235,7 @@ impl Names {
     }
 
     /// The names that what is kept in a directory may have, the first ones first.
-    pub(super) fn kept(
-        &self,
-        dir: &Path,
-        kept: Kept,
-        set: &str,
-    ) -> impl Iterator<Item = PathBuf> + use<> {
+    pub fn kept(&self, dir: &Path, kept: Kept, set: &str) -> impl Iterator<Item = PathBuf> + use<> {
         let first = format!("{}{}{set}", self.name, kept.infix());
         let dir = dir.to_owned();
         (1..=KEPT_MOST).map(move |number| match number {
@@ -250,7 +245,7 @@ impl Names {
     }
 
     /// What a restore from a set kept last.
-    pub(super) fn newest_before(&self, set: &str) -> Option<PathBuf> {
+    pub fn newest_before(&self, set: &str) -> Option<PathBuf> {
         let beside = self.kept(self.parent(), Kept::Before, set);
         let inside = self.kept(&self.root, Kept::Before, set);
         let there = beside.chain(inside.filter(|path| is_own(path).unwrap_or(false)));
@@ -261,7 +256,7 @@ impl Names {
     }
 
     /// A name in a directory that nothing has.
-    pub(super) fn free(&self, dir: &Path, kept: Kept, set: &str) -> io::Result<PathBuf> {
+    pub fn free(&self, dir: &Path, kept: Kept, set: &str) -> io::Result<PathBuf> {
         for path in self.kept(dir, kept, set) {
             if !is_there(&path)? {
                 return Ok(path);
@@ -271,7 +266,7 @@ impl Names {
     }
 }
 
-pub(super) fn too_many(set: &str) -> io::Error {
+pub fn too_many(set: &str) -> io::Error {
     io::Error::other(format!(
         "{KEPT_MOST} directories of {set} are kept already: remove some"
     ))

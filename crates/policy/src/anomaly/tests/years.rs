@@ -3,12 +3,12 @@
 use proptest::prelude::*;
 
 use super::{HALF, database, day, of, server, set, tree};
-use crate::accepted::Accepted;
 use crate::anomaly::{Anomaly, Known, Vitals, judge};
-use crate::identity::Identity;
-use crate::manifest::{Artifact, Kind, Manifest};
 use crate::retention::{Candidate, Policy, plan};
-use crate::set::SetId;
+use catalog::accepted::Accepted;
+use catalog::identity::Identity;
+use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::set::SetId;
 
 /// A backup directory over the years, without the files.
 struct Years {

@@ -1,7 +1,7 @@
 //! Whether something that fell has fallen as far before and risen again by itself: then it does so in its seasons.
 
 use super::Settings;
-use crate::set::SetId;
+use catalog::set::SetId;
 
 /// How much there was in a set.
 #[derive(Debug, Clone, Copy)]

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use catalog::anomaly::{Anomaly, Written};
+use catalog::identity::Identity;
+use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::set::SetId;
 
-use super::{Anomaly, EMPTIED_BY_SERVICES, Pattern, Settings};
-use crate::identity::Identity;
-use crate::manifest::{Artifact, Compression, Kind, Manifest};
-use crate::set::SetId;
+use super::{EMPTIED_BY_SERVICES, Pattern, Settings};
 
 /// Of a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,24 +46,6 @@ pub struct TableVitals {
     pub rows: u64,
     /// Of their lines.
     pub bytes: Option<u64>,
-}
-
-/// A file before and after compression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    /// How it is compressed.
-    pub compression: Compression,
-    /// Before.
-    pub raw_bytes: u64,
-    /// After.
-    pub bytes: u64,
-}
-
-impl Written {
-    /// What compression spared.
-    pub fn spared(&self) -> u64 {
-        self.raw_bytes.saturating_sub(self.bytes)
-    }
 }
 
 impl Vitals {

@@ -1,6 +1,5 @@
 //! `BACKUP_LOG` and `BACKUP_LOG_FORMAT`.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::io::IsTerminal;
 
@@ -10,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format::{self, Writer};
 
-use super::{Problems, parse, raw};
+use super::setting::Reader;
+use super::table::{BACKUP_LOG, BACKUP_LOG_FORMAT};
 use crate::render::set::{bytes, duration};
 
 /// How logs are written: to standard error, from this level on, in this format.
@@ -36,23 +36,21 @@ const QUIET: &str = "tokio_cron_scheduler=warn";
 
 const LEVELS: &str = "error, warn, info, debug or trace, or a filter such as `info,postgres=debug`";
 
-pub(super) fn read(vars: &BTreeMap<String, String>, problems: &mut Problems) -> Option<Logging> {
-    let raw: raw::Logs = raw::read(vars);
-    let level = raw.backup_log.unwrap_or_else(|| "info".to_owned());
-    if EnvFilter::try_new(&level).is_err() {
-        problems.say(format!("BACKUP_LOG={level} is no log level: use {LEVELS}"));
-        return None;
+/// `BACKUP_LOG`.
+pub fn level(value: &str) -> Result<String, String> {
+    match EnvFilter::try_new(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(_) => Err(format!("is no log level: use {LEVELS}")),
     }
-    let format = parse::choice(
-        "BACKUP_LOG_FORMAT",
-        raw.backup_log_format.as_deref(),
-        &[("text", LogFormat::Text), ("json", LogFormat::Json)],
-        problems,
-    )?;
+}
+
+/// Color is left out with `NO_COLOR`.
+pub(super) fn read(reader: &mut Reader<'_>, color: bool) -> Option<Logging> {
+    let (level, format) = (reader.read(&BACKUP_LOG), reader.read(&BACKUP_LOG_FORMAT));
     Some(Logging {
-        level,
-        format,
-        color: !vars.contains_key("NO_COLOR"),
+        level: level?,
+        format: format?,
+        color,
     })
 }
 

@@ -5,8 +5,8 @@ mod years;
 use chrono::TimeDelta;
 
 use super::*;
-use crate::accepted::Accepted;
-use crate::manifest::{Artifact, Compression, Kind, LargeObjects, Manifest, TableRows, Tree};
+use catalog::accepted::Accepted;
+use catalog::manifest::{Artifact, Compression, Kind, LargeObjects, Manifest, TableRows, Tree};
 
 const HALF: Settings = Settings {
     drop_percent: Settings::DROP_PERCENT,
@@ -261,7 +261,7 @@ fn trees_are_judged_by_files_and_bytes_and_objects() {
     let objects = |objects: u64| {
         serde_json::from_value(serde_json::json!({
             "files": 100, "bytes": 1, "changed": [],
-            "reconcile": crate::manifest::Reconcile { objects, ..Default::default() },
+            "reconcile": catalog::manifest::Reconcile { objects, ..Default::default() },
         }))
         .unwrap()
     };
