@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::backupd::Backupd;
 use crate::host::command;
@@ -100,8 +101,14 @@ impl Fault {
     }
 }
 
-/// The compiled injector, beside the test's own executable; made when it is not there or older than its source.
-fn injector() -> PathBuf {
+/// The compiled injector, beside the test's own executable.
+fn injector() -> &'static Path {
+    static INJECTOR: OnceLock<PathBuf> = OnceLock::new();
+    INJECTOR.get_or_init(compiled)
+}
+
+/// Compiles it when it is not there or older than its source.
+fn compiled() -> PathBuf {
     let executable = std::env::current_exe().unwrap();
     let program = executable.with_file_name("backupd-fault");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fault.c");

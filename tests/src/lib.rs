@@ -1,6 +1,6 @@
 //! What the end-to-end tests stand on: a private PostgreSQL server, a sample storage tree, the real binary, and ways to compare.
 //!
-//! Knows how to build and look at a stack, not what backupd should do with it: that is said by the scenarios in `tests/tests/`.
+//! Knows how to build and look at a stack, not what backupd should do with it: that is said by the scenarios in `tests/tests/scenarios/`.
 //! Everything here panics when it cannot work: a fixture that fails is a failed test, and the message is what its reader needs.
 
 #![allow(
