@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::render::remedy::Where;
 
 const AFTER_HELP: &str = "\
-Settings come from the environment; docs/configuration.md lists them all.
+Settings come from the environment; `backupd settings` and docs/configuration.md list them all.
 SET is a set's id (20261120T020000Z), a unique beginning of one, or `latest`, the newest good set without an open anomaly.
 Exit codes: 0 done · 1 failed · 2 usage or settings · 3 another run holds the lock · 4 a difference or an anomaly was found · 130/143 \
 interrupted.";
@@ -88,6 +88,11 @@ pub enum Command {
     /// complains. `backupd show SET` tells what was found.
     #[command(after_help = AFTER_HELP)]
     Accept(Accept),
+    /// List every setting, what holds for it now, and what it means; exits 2 where the settings are wrong
+    ///
+    /// Secrets are named and never shown.
+    #[command(after_help = AFTER_HELP)]
+    Settings(Output),
 }
 
 /// Options of `trigger`.

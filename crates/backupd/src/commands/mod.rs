@@ -10,6 +10,7 @@ mod prune;
 mod restore;
 mod run;
 mod serve;
+mod settings;
 mod show;
 mod status;
 mod trigger;
@@ -81,6 +82,7 @@ pub async fn dispatch(command: Command, environment: Environment) -> ExitCode {
         Command::Restore(asked) => restore::execute(&asked, &environment, &signals).await,
         Command::Prune(asked) => prune::execute(&asked, &environment),
         Command::Accept(asked) => accept::execute(&asked, &environment),
+        Command::Settings(output) => settings::execute(&output, &environment),
     };
     match ended {
         Ok(exit) => exit.into(),

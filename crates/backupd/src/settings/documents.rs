@@ -54,6 +54,21 @@ fn title(theme: Theme) -> &'static str {
     }
 }
 
+/// The commands that need a theme's settings; all of them are judged by `run`, `check`, `serve`, `doctor` and `settings`.
+fn read_by(theme: Theme) -> &'static str {
+    match theme {
+        Theme::Sources => {
+            "`run`, `check`, `serve`, `doctor`; by `restore` for where to, with what is wrong of other sources left aside"
+        }
+        Theme::Making => "`run`, `check`, `serve`, `doctor`; `BACKUP_DIR` by every command on sets",
+        Theme::Keeping => "`run`, `serve`, `prune`",
+        Theme::Anomalies => "`run`, `serve`",
+        Theme::Daemon => "`serve`; its addresses by `status`, `trigger` and `health`",
+        Theme::Restoring => "`restore`, `verify --drill`, `serve`, and `run` for drills behind it",
+        Theme::Logs => "every command with progress or a log",
+    }
+}
+
 fn of(theme: Theme) -> impl Iterator<Item = &'static Entry> {
     SETTINGS
         .iter()
@@ -67,7 +82,10 @@ fn themes() -> Vec<Theme> {
 }
 
 fn table(theme: Theme) -> String {
-    let mut text = String::from("| setting | default | meaning |\n|---|---|---|\n");
+    let mut text = format!(
+        "Read by {}.\n\n| setting | default | meaning |\n|---|---|---|\n",
+        read_by(theme)
+    );
     for setting in of(theme) {
         let secret = if setting.secret { " *secret*" } else { "" };
         let default = match setting.fallback {
@@ -79,20 +97,6 @@ fn table(theme: Theme) -> String {
         writeln!(text, "| `{name}`{secret} | {default} | {help} |").unwrap();
     }
     text.replace("|  |", "| |")
-}
-
-/// The first sentence, without Markdown.
-fn sentence(help: &str) -> String {
-    let first = help.find(". ").map_or(help, |end| &help[..=end]);
-    let mut plain = String::new();
-    let mut rest = first;
-    while let Some((before, link)) = rest.split_once('[') {
-        let (words, target) = link.split_once("](").expect("a link");
-        plain += before;
-        plain += words;
-        rest = target.split_once(')').expect("a link's end").1;
-    }
-    (plain + rest).replace('`', "").replace("\\|", "|")
 }
 
 fn wrapped(text: &str) -> String {
@@ -117,7 +121,7 @@ fn example() -> String {
         writeln!(text, "\n{head:-<COLUMNS$}").unwrap();
         for setting in of(theme) {
             let secret = if setting.secret { " (Secret.)" } else { "" };
-            text += &wrapped(&format!("{}{secret}", sentence(setting.help)));
+            text += &wrapped(&format!("{}.{secret}", setting.sentence()));
             let given = GIVEN.iter().find(|(name, _)| *name == setting.name);
             match (given, setting.fallback) {
                 (Some((_, line)), _) => writeln!(text, "{line}"),

@@ -23,11 +23,11 @@ use policy::retention::Policy;
 
 pub use logging::{LogFormat, Logging};
 use policy::anomaly;
-use policy::retention::Policy;
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
 use postgres::scratch::Fencing;
 pub use service::Service;
+pub use setting::Fallback;
 use setting::{Entry, Reader, Setting, is_ours, unknown};
 use stream::artifact::{Compression, Encoding};
 use table::{
@@ -159,6 +159,19 @@ impl Environment {
         let config = self.read_config(&mut reader);
         let service = service::read(&mut reader, config, now);
         reader.problems.unless(service)
+    }
+
+    /// Every setting, and its text where it is set.
+    pub fn each(&self) -> impl Iterator<Item = (&'static Entry, Option<&str>)> {
+        SETTINGS.iter().map(|setting| {
+            let text = self.vars.get(setting.name).map(String::as_str);
+            (setting, text)
+        })
+    }
+
+    /// Whether all settings are right together.
+    pub fn judge(&self, now: DateTime<Utc>) -> Result<(), Problems> {
+        self.service(now).map(drop)
     }
 
     /// Where the daemon's control socket is.

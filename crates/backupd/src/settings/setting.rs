@@ -40,11 +40,27 @@ pub struct Entry {
     pub theme: Theme,
     /// What it means, in Markdown. The first sentence is what the example file says of it.
     pub help: &'static str,
-    /// What is wrong with a text.
-    pub fault: fn(&str) -> Option<String>,
 }
 
-/// A part of the documents, and the commands that read its settings.
+impl Entry {
+    /// The first sentence of what it means, without Markdown.
+    pub fn sentence(&self) -> String {
+        let end = self.help.find(". ").unwrap_or(self.help.len());
+        let mut rest = self.help[..end].trim_end_matches('.');
+        let mut plain = String::new();
+        while let Some((before, link)) = rest.split_once('[')
+            && let Some((words, target)) = link.split_once("](")
+            && let Some((_, after)) = target.split_once(')')
+        {
+            plain += before;
+            plain += words;
+            rest = after;
+        }
+        (plain + rest).replace('`', "").replace("\\|", "|")
+    }
+}
+
+/// A part of the documents; the commands that read its settings are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Theme {
     /// Where data come from.
@@ -164,7 +180,6 @@ macro_rules! settings {
                 fallback: $name.fallback,
                 theme: Theme::$theme,
                 help: $help,
-                fault: |text| ($name.parse)(text).err(),
             },
         )+)+];
     };

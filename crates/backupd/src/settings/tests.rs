@@ -101,7 +101,7 @@ fn all_problems_come_in_one_message() {
         "BACKUP_KEEP_LAST=-1",
         "BACKUP_THREADS=many",
         "BACKUP_COMPRESSION=brotli is unknown: use gzip or zstd",
-        "BACKUP_COMPRESSION_LEVEL=99 is not a whole number from 1 to 12",
+        "BACKUP_COMPRESSION_LEVEL=99 is not a whole number from 1 to 19",
         "BACKUP_DUMP_FORMAT=tar is unknown: use plain or custom",
         "BACKUP_STEP_TIMEOUT=soon",
         "BACKUP_LOG_FORMAT=xml",
@@ -109,6 +109,22 @@ fn all_problems_come_in_one_message() {
         "the label `supabase` is taken",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_level_is_its_compressors() {
+    for (format, compression, level, most) in [
+        ("plain", "gzip", "13", "from 1 to 12"),
+        ("custom", "gzip", "10", "from 1 to 9"),
+        ("plain", "zstd", "20", "from 1 to 19"),
+    ] {
+        let text = complaint(&[
+            ("BACKUP_DUMP_FORMAT", Some(format)),
+            ("BACKUP_COMPRESSION", Some(compression)),
+            ("BACKUP_COMPRESSION_LEVEL", Some(level)),
+        ]);
+        assert!(text.contains(most), "{text}");
     }
 }
 
@@ -361,10 +377,17 @@ fn the_daemons_settings_by_table() {
 }
 
 #[test]
-fn each_default_is_right_by_its_own_parser() {
-    for setting in SETTINGS {
-        if let Fallback::Text(text) = setting.fallback {
-            assert_eq!((setting.fault)(text), None, "{}", setting.name);
-        }
-    }
+fn what_a_default_says_is_what_holds_without_it() {
+    let said: Vec<(&str, &str)> = SETTINGS
+        .iter()
+        .filter_map(|setting| match setting.fallback {
+            Fallback::Text(text) => Some((setting.name, text)),
+            _ => None,
+        })
+        .collect();
+    assert!(said.len() > 20);
+    assert_eq!(
+        format!("{:?}", service(&said).unwrap()),
+        format!("{:?}", service(&[]).unwrap())
+    );
 }

@@ -6,7 +6,10 @@ use chrono::TimeDelta;
 
 use super::*;
 use catalog::accepted::Accepted;
+use catalog::anomaly::Anomaly;
+use catalog::identity::Identity;
 use catalog::manifest::{Artifact, Compression, Kind, LargeObjects, Manifest, TableRows, Tree};
+use catalog::set::SetId;
 
 const HALF: Settings = Settings {
     drop_percent: Settings::DROP_PERCENT,

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 
 use super::{HALF, database, day, of, server, set, tree};
-use crate::anomaly::{Anomaly, Known, Vitals, judge};
+use crate::anomaly::{Known, Vitals, judge};
 use crate::retention::{Candidate, Policy, plan};
 use catalog::accepted::Accepted;
+use catalog::anomaly::Anomaly;
 use catalog::identity::Identity;
 use catalog::manifest::{Artifact, Kind, Manifest};
 use catalog::set::SetId;
