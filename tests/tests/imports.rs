@@ -4,14 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// `backupd ─▶ engine ─▶ catalog ─▶ stream`, `engine ─▶ postgres ─▶ stream`, `engine ─▶ offsite`: each crate may import what lies
+/// `backupd ─▶ engine ─▶ catalog ─▶ stream`, `engine ─▶ postgres ─▶ stream`, `engine ─▶ archive ─▶ stream`, `engine ─▶ offsite`: each crate may import what lies
 /// behind its arrows, and `offsite` and `stream` import none of ours.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "backupd",
-        &["engine", "catalog", "postgres", "offsite", "stream"],
+        &[
+            "engine", "archive", "catalog", "postgres", "offsite", "stream",
+        ],
     ),
-    ("engine", &["catalog", "postgres", "offsite", "stream"]),
+    (
+        "engine",
+        &["archive", "catalog", "postgres", "offsite", "stream"],
+    ),
+    ("archive", &["stream"]),
     ("catalog", &["stream"]),
     ("postgres", &["stream"]),
     ("offsite", &[]),
@@ -22,8 +28,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Without these arrows the drawing would be of another house.
 const MUST_IMPORT: &[(&str, &str)] = &[
     ("backupd", "engine"),
+    ("engine", "archive"),
     ("engine", "catalog"),
     ("engine", "postgres"),
+    ("archive", "stream"),
     ("catalog", "stream"),
     ("postgres", "stream"),
 ];
