@@ -4,15 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// `backupd ─▶ engine ─▶ policy ─▶ catalog ─▶ stream`, `engine ─▶ postgres ─▶ stream`: each crate may import what lies behind its
-/// arrows, and `stream` imports none of ours.
+/// `backupd ─▶ engine ─▶ policy ─▶ catalog ─▶ stream`, `engine ─▶ postgres ─▶ stream`, `engine ─▶ archive ─▶ stream`: each crate may import
+/// what lies behind its arrows, and `stream` imports none of ours.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "backupd",
-        &["engine", "policy", "catalog", "postgres", "stream"],
+        &[
+            "engine", "policy", "archive", "catalog", "postgres", "stream",
+        ],
     ),
-    ("engine", &["policy", "catalog", "postgres", "stream"]),
+    (
+        "engine",
+        &["policy", "archive", "catalog", "postgres", "stream"],
+    ),
     ("policy", &["catalog", "stream"]),
+    ("archive", &["stream"]),
     ("catalog", &["stream"]),
     ("postgres", &["stream"]),
     ("stream", &[]),
@@ -24,7 +30,9 @@ const MUST_IMPORT: &[(&str, &str)] = &[
     ("backupd", "engine"),
     ("engine", "policy"),
     ("policy", "catalog"),
+    ("engine", "archive"),
     ("engine", "postgres"),
+    ("archive", "stream"),
     ("catalog", "stream"),
     ("postgres", "stream"),
 ];
