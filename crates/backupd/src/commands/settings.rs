@@ -15,8 +15,11 @@ struct Row {
     is_set: bool,
     /// What holds; never a secret's text.
     value: Option<String>,
-    /// In Markdown.
+    /// What holds without it, and what it means, in Markdown.
+    default: String,
     help: &'static str,
+    /// The part of docs/configuration.md that it stands in.
+    part: &'static str,
 }
 
 pub fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refusal> {
@@ -32,7 +35,9 @@ pub fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refus
                 (None, Fallback::Text(text)) => Some(text.to_owned()),
                 (None, Fallback::Absent(_) | Fallback::Required(_)) => None,
             },
+            default: setting.fallback.in_words(),
             help: setting.help,
+            part: setting.theme.title(),
         })
         .collect();
     if output.json {

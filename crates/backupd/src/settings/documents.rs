@@ -42,18 +42,6 @@ const GIVEN: [(&str, &str); 7] = [
     ),
 ];
 
-fn title(theme: Theme) -> &'static str {
-    match theme {
-        Theme::Sources => "Sources",
-        Theme::Making => "What is made",
-        Theme::Keeping => "What is kept",
-        Theme::Anomalies => "Anomalies",
-        Theme::Daemon => "The daemon",
-        Theme::Restoring => "Restore and drills",
-        Theme::Logs => "Logs",
-    }
-}
-
 /// The commands that need a theme's settings; all of them are judged by `run`, `check`, `serve`, `doctor` and `settings`.
 fn read_by(theme: Theme) -> &'static str {
     match theme {
@@ -88,11 +76,7 @@ fn table(theme: Theme) -> String {
     );
     for setting in of(theme) {
         let secret = if setting.secret { " *secret*" } else { "" };
-        let default = match setting.fallback {
-            Fallback::Required(_) => "required".to_owned(),
-            Fallback::Text(text) => format!("`{text}`"),
-            Fallback::Absent(word) => word.to_owned(),
-        };
+        let default = setting.fallback.in_words();
         let (name, help) = (setting.name, setting.help);
         writeln!(text, "| `{name}`{secret} | {default} | {help} |").unwrap();
     }
@@ -117,7 +101,7 @@ fn wrapped(text: &str) -> String {
 fn example() -> String {
     let mut text = EXAMPLE_HEAD.to_owned();
     for theme in themes() {
-        let head = format!("# --- {} ", title(theme));
+        let head = format!("# --- {} ", theme.title());
         writeln!(text, "\n{head:-<COLUMNS$}").unwrap();
         for setting in of(theme) {
             let secret = if setting.secret { " (Secret.)" } else { "" };

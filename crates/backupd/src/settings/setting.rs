@@ -28,6 +28,17 @@ pub enum Fallback {
     Absent(&'static str),
 }
 
+impl Fallback {
+    /// In Markdown.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Required(_) => "required".to_owned(),
+            Self::Text(text) => format!("`{text}`"),
+            Self::Absent(word) => word.to_owned(),
+        }
+    }
+}
+
 /// A setting for whoever does not ask for its value: documents, and the look-up of names.
 pub struct Entry {
     /// Its name in the environment.
@@ -77,6 +88,21 @@ pub enum Theme {
     Restoring,
     /// How logs are written.
     Logs,
+}
+
+impl Theme {
+    /// Its heading in the documents.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Sources => "Sources",
+            Self::Making => "What is made",
+            Self::Keeping => "What is kept",
+            Self::Anomalies => "Anomalies",
+            Self::Daemon => "The daemon",
+            Self::Restoring => "Restore and drills",
+            Self::Logs => "Logs",
+        }
+    }
 }
 
 /// Reads settings, and collects what is wrong with them.
