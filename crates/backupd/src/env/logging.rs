@@ -8,6 +8,7 @@ use postgres::words::one_line;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{self, Writer};
 
 use super::{Problems, parse, raw};
@@ -39,7 +40,7 @@ const LEVELS: &str = "error, warn, info, debug or trace, or a filter such as `in
 pub(super) fn read(vars: &BTreeMap<String, String>, problems: &mut Problems) -> Option<Logging> {
     let raw: raw::Logs = raw::read(vars);
     let level = raw.backup_log.unwrap_or_else(|| "info".to_owned());
-    if EnvFilter::try_new(&level).is_err() {
+    if !is_filter(&level) {
         problems.say(format!("BACKUP_LOG={level} is no log level: use {LEVELS}"));
         return None;
     }
@@ -54,6 +55,14 @@ pub(super) fn read(vars: &BTreeMap<String, String>, problems: &mut Problems) -> 
         format,
         color: !vars.contains_key("NO_COLOR"),
     })
+}
+
+/// Whether it says how much is told. The library takes a misspelt level for the name of a part of the program, and tells nothing.
+fn is_filter(text: &str) -> bool {
+    let words = text.split(',').filter(|word| !word.is_empty());
+    let bare = words.filter(|word| !word.contains('='));
+    let levels: Vec<_> = bare.map(str::parse::<LevelFilter>).collect();
+    !levels.is_empty() && levels.iter().all(Result::is_ok) && EnvFilter::try_new(text).is_ok()
 }
 
 impl Logging {
