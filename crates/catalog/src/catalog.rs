@@ -29,6 +29,8 @@ pub const PRIVATE: &str = ".backupd";
 const PARTIAL: &str = ".partial";
 /// A set on its way out is `.<id>.removed`.
 const REMOVED: &str = ".removed";
+/// Why a set is not good whose anomaly is accepted and over.
+const MENDED: &str = "what was odd about it is over: a restore followed it";
 /// How many seconds ahead a free id is looked for; more sets in a row were never begun in one second.
 const ID_TRIES: usize = 100;
 
@@ -221,7 +223,7 @@ impl Catalog {
             let path = self.path(*id);
             let manifest = remembered.manifest(*id, &path, detail);
             let damage = damaged.get(id).copied();
-            entry(*id, path, manifest, accepted.sets.contains(id), damage)
+            entry(*id, path, manifest, &accepted, damage)
         });
         Ok(entries.collect())
     }
@@ -385,7 +387,7 @@ impl Catalog {
         DrillReport::remove(&self.root, id)?;
         // A line too many in it means nothing: no other set ever has this id.
         let _ = Accepted::update(&self.root, |accepted| {
-            accepted.sets.remove(&id);
+            accepted.forget(id);
         });
         fs::remove_dir_all(self.aside(id, REMOVED))
     }
@@ -417,7 +419,7 @@ fn entry(
     id: SetId,
     path: PathBuf,
     manifest: Result<Arc<Manifest>, ManifestError>,
-    accepted: bool,
+    accepted: &Accepted,
     damage: Option<&str>,
 ) -> Entry {
     let (mut unread, mut complete) = (is_unread(&manifest), false);
@@ -431,6 +433,7 @@ fn entry(
             failure
                 .or(lack.map(|lack| lack.words))
                 .or_else(|| damage.map(|what| format!("found damaged by verify: {what}")))
+                .or_else(|| accepted.mended.contains(&id).then(|| MENDED.to_owned()))
         }
     };
     Entry {
@@ -440,7 +443,7 @@ fn entry(
         bytes: size(&path),
         good: why_not_good.is_none(),
         why_not_good,
-        odd: !accepted
+        odd: !accepted.sets.contains(&id)
             && manifest
                 .as_ref()
                 .is_ok_and(|manifest| !manifest.anomalies.is_empty()),
