@@ -1,5 +1,7 @@
 //! Anomalies in words.
 
+use std::path::Path;
+
 use catalog::anomaly::{Anomaly, Quantity, Written};
 use catalog::catalog::Found;
 use catalog::set::SetId;
@@ -84,6 +86,16 @@ pub fn what_follows(set: SetId) -> String {
     format!(
         "BUT SOMETHING IS ODD ABOUT IT (the anomalies above). Until somebody has judged, `latest` passes over it, and retention removes \
          nothing that is older.\n  if data were lost: backupd restore --dry-run\n  if all is as it should be: backupd accept {set}\n"
+    )
+}
+
+/// That a set could not be looked at, and what that holds.
+pub fn held(dir: &Path, set: SetId, why: &str) -> String {
+    let path = dir.join(set.to_string());
+    format!(
+        "{set} could not be looked at ({why}): retention removes neither it nor any older set; where that stays so, move it aside: \
+         `mv {0} {0}.unread`",
+        path.display()
     )
 }
 

@@ -217,6 +217,19 @@ fn told(fault: &Fault, at: Where) -> (&'static str, Vec<String>) {
              the set before it.",
             vec![at.backupd(&format!("show {set}")), at.backupd(&format!("accept {set}"))],
         ),
+        Fault::Unread(dir, set) => (
+            "The disk does not give it: it may be good, so retention removes neither it nor any older set, and sets pile up. Where that does \
+             not pass, this moves it aside; nothing of it is removed, and `latest` may be a set before it.",
+            match at {
+                Where::Compose => vec![format!(
+                    "docker compose run --rm --entrypoint mv restore /backups/{set} /backups/{set}.unread"
+                )],
+                Where::Host => {
+                    let of = |name: String| path(&dir.join(name));
+                    vec![sudo(&format!("mv {} {}", of(set.to_string()), of(format!("{set}.unread"))))]
+                }
+            },
+        ),
         Fault::NoRecentSet => (
             "What came since the newest good set would be lost.",
             at.either(&["docker exec backup backupd trigger"], &["backupd run"]),
