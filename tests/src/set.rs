@@ -84,10 +84,3 @@ fn sha256(path: &Path) -> String {
         .unwrap()
         .to_owned()
 }
-
-/// Spoils a set so that the system refuses to open its manifest.
-pub fn unreadable(set: &Path) {
-    let manifest = set.join("manifest.json");
-    fs::remove_file(&manifest).unwrap();
-    std::os::unix::fs::symlink(&manifest, &manifest).unwrap();
-}

@@ -385,7 +385,7 @@ impl Catalog {
     /// Removes what is left of a set without a name. Its files go last: what fails before them is done again by whoever finds them.
     pub fn clear(&self, id: SetId) -> io::Result<()> {
         DrillReport::remove(&self.root, id)?;
-        // A line too many in it means nothing: no other set ever has this id.
+        // A line too many in it means nothing: whoever makes a set of this id again, with an anomaly, takes it out.
         let _ = Accepted::update(&self.root, |accepted| {
             accepted.forget(id);
         });

@@ -398,6 +398,26 @@ fn rows_that_are_gone_are_told_and_a_restore_in_place_is_no_other_source() {
     odd(&stack.backupd(["run"]).run());
 }
 
+/// The clock was set back, and a set of before that somebody accepted had the same id.
+#[test]
+fn what_was_accepted_is_a_set_and_not_its_name() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let form = "%Y%m%dT%H%M%SZ";
+    let first = chrono::NaiveDateTime::parse_from_str(&id(&stack.only_set()), form).unwrap();
+    let later = (1..900).map(|second| first + Duration::seconds(second));
+    let ids: Vec<String> = later.map(|id| id.format(form).to_string()).collect();
+    let accepted = serde_json::json!({ "sets": ids });
+    let path = stack.backups.join(".backupd/accepted.json");
+    fs::write(path, accepted.to_string()).unwrap();
+    stack
+        .server
+        .psql("postgres", "TRUNCATE public.events CASCADE");
+    odd(&stack.backupd(["run"]).run());
+    let listed = stack.backupd(["list", "--json"]).succeed().json();
+    assert_eq!(listed[1]["anomaly"], true, "{listed}");
+}
+
 #[test]
 fn what_is_to_be_ignored_is_and_wrong_names_are_refused() {
     let stack = Stack::new();

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tests::backupd::{Backupd, binary};
 use tests::host::{bindir, command};
 use tests::server::{KEYCLOAK_PASSWORD, Options, PASSWORD, PgServer};
-use tests::set::{older, rewrite, unreadable};
+use tests::set::{older, rewrite};
 use tests::stack::Stack;
 
 /// An operator in a shell that has the stack's settings.
@@ -298,11 +298,6 @@ fn files_settings_and_ports_are_repaired_in_the_shell() {
         "backupd restore --undo --only storage",
     );
     assert!(!remains.exists());
-
-    let lost = older(&stack.only_set(), Duration::days(3));
-    unreadable(&lost);
-    warned_until_pasted(&operator, "unread_set", "mv ");
-    assert!(!lost.exists() && lost.with_extension("unread").exists());
 
     let operator = Operator::of(&stack).with("BACKUP_RETENTON_DAYS", "3");
     let told = operator.asks();

@@ -10,7 +10,7 @@ use tests::campaign::Campaign;
 use tests::daemon::Daemon;
 use tests::fault::{Action, EIO, Fault};
 use tests::host::command;
-use tests::set::{older, unreadable};
+use tests::set::older;
 use tests::stack::{Stack, names};
 
 #[test]
@@ -393,13 +393,16 @@ fn a_set_that_cannot_be_looked_at_is_told_with_the_line_that_moves_it_aside() {
         older(&set, Duration::days(10)),
         older(&set, Duration::days(20)),
     );
-    unreadable(&lost);
+    let bad_sector = |call: Backupd| {
+        let on = Action::ErrorsOn(EIO);
+        Fault::new("open", on, 1, &[&lost], stack.server.root()).around(call)
+    };
     let off = [
         ("BACKUP_SCHEDULE", "off"),
         ("BACKUP_CATCH_UP", "false"),
         ("BACKUP_DRILL_SCHEDULE", "off"),
     ];
-    let daemon = Daemon::start(&stack, &off);
+    let daemon = Daemon::start_by(&stack, &off, |call| bad_sector(call).spawn());
     assert_eq!(daemon.get("/health").0, 503);
     let said = daemon.backupd(["status"]).succeed();
     let line = said.stdout.split('`').nth(1).unwrap_or_default();
@@ -407,7 +410,14 @@ fn a_set_that_cannot_be_looked_at_is_told_with_the_line_that_moves_it_aside() {
         said.stdout.contains("could not be looked at") && line.starts_with("mv "),
         "{said}"
     );
-    stack.backupd(["prune"]).run();
+    let told = bad_sector(stack.backupd(["doctor", "--for", "host", "--json"])).run();
+    let findings = told.json()["findings"].clone();
+    let mut findings = findings.as_array().unwrap().iter();
+    let found = findings.find(|one| one["fault"] == "unread_set");
+    let lines = &found.unwrap()["lines"];
+    assert_eq!(lines[0].as_str().unwrap().trim_start_matches("sudo "), line);
+    let pruned = bad_sector(stack.backupd(["prune"])).run();
+    assert_eq!(pruned.code, Some(1), "{pruned}");
     assert!(lost.exists() && old.exists());
 
     let typed = command("sh").args(["-c", line]).status();

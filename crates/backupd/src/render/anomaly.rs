@@ -8,6 +8,7 @@ use catalog::set::SetId;
 use engine::anomaly::named;
 use postgres::words::one_line;
 
+use super::remedy::path;
 use super::set::bytes;
 
 /// Anomalies that are told in one line.
@@ -91,11 +92,12 @@ pub fn what_follows(set: SetId) -> String {
 
 /// That a set could not be looked at, and what that holds.
 pub fn held(dir: &Path, set: SetId, why: &str) -> String {
-    let path = dir.join(set.to_string());
+    let of = |name: String| path(&dir.join(name));
     format!(
         "{set} could not be looked at ({why}): retention removes neither it nor any older set; where that stays so, move it aside: \
-         `mv {0} {0}.unread`",
-        path.display()
+         `mv {} {}`",
+        of(set.to_string()),
+        of(format!("{set}.unread"))
     )
 }
 

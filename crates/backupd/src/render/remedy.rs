@@ -10,8 +10,8 @@ use postgres::server::ident;
 use postgres::words::one_line;
 
 use servers::{database, server};
-pub use shell::Where;
-use shell::{Url, ids, owner, path, quoted, sudo, uid};
+use shell::{Url, ids, owner, quoted, sudo, uid};
+pub use shell::{Where, path};
 
 /// A repair.
 #[derive(Debug, Clone, PartialEq, Eq)]

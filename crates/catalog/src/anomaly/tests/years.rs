@@ -80,6 +80,8 @@ impl Years {
         };
         manifest.anomalies = judge(&history, &of(&manifest), &known, &HALF);
         let found = manifest.anomalies.clone();
+        // The clock was set back: one of before may have had this id.
+        self.accepted.forget(manifest.set);
         let vitals = of(&manifest);
         self.sets.push((manifest, vitals));
         self.sets.sort_by_key(|(manifest, _)| manifest.set);
