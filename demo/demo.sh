@@ -3,11 +3,15 @@
 # nothing but sha256sum, gunzip, psql and tar. Needs no terminal, touches nothing outside a temporary directory, and cleans up after
 # itself however it ends.
 #   SCALE=100 bash demo/demo.sh     more rows (1000 is about 1.5 GB)
+#   BACKUPD=… SAMPLE_STORAGE=…      these programs, and nothing is compiled
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
-need_rust
-need "${stack_packages[@]}"
+if [ -n "${BACKUPD:-}" ] && [ -n "${SAMPLE_STORAGE:-}" ]; then
+  need "${sample_packages[@]}"
+else
+  need_build "${stack_packages[@]}"
+fi
 need_temporary
 . tests/stack.sh
 
@@ -16,16 +20,19 @@ fail() { printf '\nDEMO FAILED: %s\n' "$*" >&2; exit 1; }
 
 hashes=$PWD/tests/fixtures/table_hashes.sql
 
-say "building backupd"
-cargo build --release --locked --quiet -p backupd
-cargo build --locked --quiet -p tests --example sample_storage
-target=$(target_directory)
-backupd=$target/release/backupd
+backupd=${BACKUPD:-} sample_storage=${SAMPLE_STORAGE:-}
+if [ -z "$backupd" ] || [ -z "$sample_storage" ]; then
+  say "building backupd"
+  cargo build --release --locked --quiet -p backupd
+  cargo build --locked --quiet -p tests --example sample_storage
+  target=$(target_directory)
+  backupd=$target/release/backupd sample_storage=$target/debug/examples/sample_storage
+fi
 
 say "a sample stack: PostgreSQL $(postgres --version | grep -o '[0-9][0-9.]*' | head -n 1), databases postgres and keycloak, a storage tree"
 source_port=$(start_server source) || fail "the sample server did not start"
 load_stack "$source_port" "${SCALE:-10}"
-"$target/debug/examples/sample_storage" "$work/storage"
+"$sample_storage" "$work/storage"
 mkdir "$work/backups"
 
 # The settings a user would give, and no others.

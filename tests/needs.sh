@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sourced by the other scripts: makes sure of the programs they need, or says in one line what to install.
 
-# What the sample stack needs, and what the tests need besides.
-stack_packages=(gcc libc6-dev make postgresql postgresql-client gzip tar attr)
+# What the sample stack needs, the same with what builds backupd, and what the tests need besides.
+sample_packages=(postgresql postgresql-client gzip tar attr)
+stack_packages=(gcc libc6-dev make "${sample_packages[@]}")
 test_packages=(openssl zstd util-linux procps time)
 
 # missing PACKAGE...: those that are not installed.
@@ -17,9 +18,11 @@ missing() {
 # PostGIS.
 extension_packages() {
   local major
-  major=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null | sort -V | tail -n 1)
-  [ -n "$major" ] || major=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
-  [ -z "$major" ] || printf '%s\n' "postgresql-$major-cron" "postgresql-$major-postgis-3"
+  major=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 -printf '%f\n' 2>/dev/null | sort -V | tail -n 1) || true
+  [ -n "$major" ] ||
+    major=$(apt-cache depends postgresql 2>/dev/null | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1) || true
+  # apt takes patterns, where nothing tells the version.
+  printf '%s\n' "postgresql-${major:-*}-cron" "postgresql-${major:-*}-postgis-3"
 }
 
 # need PACKAGE...: installs Debian packages that are missing, when it may. Otherwise it asks once, for everything that demo and tests need.
@@ -38,10 +41,13 @@ need() {
       { echo "could not install; please run: apt-get install ${lacking[*]}" >&2; exit 1; }
     return 0
   fi
-  mapfile -t lacking < <({ missing "$@" "${stack_packages[@]}" "${test_packages[@]}" $(extension_packages); } | awk '!seen[$0]++')
+  mapfile -t lacking < <(
+    mapfile -t extensions < <(extension_packages)
+    missing "$@" "${stack_packages[@]}" "${test_packages[@]}" "${extensions[@]}" | awk '!seen[$0]++'
+  )
   local first=
   [ -e "$cluster" ] || first="echo create_main_cluster = false | sudo install -D -m 644 /dev/stdin $cluster && "
-  echo "please install first: ${first}sudo env ${quietly[*]} apt-get install -y ${lacking[*]}" >&2
+  echo "please install first: ${first}sudo apt-get update && sudo env ${quietly[*]} apt-get install -y$(printf ' %q' "${lacking[@]}")" >&2
   exit 1
 }
 
@@ -54,6 +60,15 @@ need_rust() {
     echo "please install Rust $wanted or newer from https://rustup.rs: cargo here is ${found:-missing}, and a distribution's own is often too old" >&2
     exit 1
   fi
+}
+
+# need_build PACKAGE...: both. Whoever may not install hears all of it at once; root installs nothing in vain.
+need_build() {
+  local lacks=
+  (need_rust) || lacks=rust
+  [ -z "$lacks" ] || [ "$(id -u)" -ne 0 ] || exit 1
+  (need "$@") || lacks=packages
+  [ -z "$lacks" ] || exit 1
 }
 
 # need_temporary: a temporary directory that root's servers, which run as postgres, can reach.

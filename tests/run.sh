@@ -3,11 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
-need_rust
 # Two rounds for root, where the server's version is not known yet; anybody else is asked once.
-need "${stack_packages[@]}" "${test_packages[@]}"
-# shellcheck disable=SC2046 # words
-need $(extension_packages)
+need_build "${stack_packages[@]}" "${test_packages[@]}"
+mapfile -t extensions < <(extension_packages)
+need "${extensions[@]}"
 need_temporary
 
 make lint

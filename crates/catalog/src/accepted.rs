@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use stream::durable;
 use stream::read::read_regular;
 
+use crate::anomaly::Anomaly;
 use crate::identity::Identity;
 use crate::layout;
 use crate::set::SetId;
@@ -21,6 +22,9 @@ pub struct Accepted {
     /// Sets whose anomalies are accepted.
     #[serde(default)]
     pub sets: BTreeSet<SetId>,
+    /// Those of them whose source a restore brought back since: sets of a disaster that is over, which count for nothing.
+    #[serde(default)]
+    pub mended: BTreeSet<SetId>,
     /// Sources that a restore or a person made known, besides those of the sets.
     #[serde(default)]
     pub sources: BTreeMap<String, Vec<Identity>>,
@@ -101,6 +105,25 @@ impl Accepted {
         after.write(root)
     }
 
+    /// Accepts what is odd about a set. `restored` says which source was restored behind which set.
+    pub fn accept(&mut self, set: SetId, anomalies: &[Anomaly], restored: &[(String, SetId)]) {
+        self.sets.insert(set);
+        let mut sources = anomalies.iter().filter_map(Anomaly::source);
+        let is_mended = sources.any(|odd| {
+            let mut restored = restored.iter();
+            restored.any(|(source, last)| source == odd && *last >= set)
+        });
+        if is_mended {
+            self.mended.insert(set);
+        }
+    }
+
+    /// Forgets a set that is gone.
+    pub fn forget(&mut self, set: SetId) {
+        self.sets.remove(&set);
+        self.mended.remove(&set);
+    }
+
     /// Makes a source known; nobody waits for it any more.
     pub fn know(&mut self, label: &str, identity: Identity) {
         self.waiting.remove(label);
@@ -165,5 +188,28 @@ mod tests {
         let refused = Accepted::update(dir.path(), |accepted| accepted.sets.clear());
         assert!(refused.unwrap_err().to_string().contains("is damaged"));
         assert_eq!(Accepted::read_or_nothing(dir.path()), Accepted::default());
+    }
+
+    #[test]
+    fn a_set_that_a_restore_followed_is_mended_and_others_are_not() {
+        let set = |day: u32| -> SetId { format!("202611{day:02}T020000Z").parse().unwrap() };
+        let odd = [Anomaly::AnotherSource {
+            source: "supabase".to_owned(),
+            since: set(1),
+            was: server("1"),
+            is: server("2"),
+        }];
+        let restored = [
+            ("supabase".to_owned(), set(7)),
+            ("keycloak".to_owned(), set(9)),
+        ];
+        let mut accepted = Accepted::default();
+        for day in 6..10 {
+            accepted.accept(set(day), &odd, &restored);
+        }
+        assert_eq!(accepted.sets, (6..10).map(set).collect());
+        assert_eq!(accepted.mended, (6..8).map(set).collect());
+        accepted.forget(set(6));
+        assert!(!accepted.sets.contains(&set(6)) && !accepted.mended.contains(&set(6)));
     }
 }

@@ -24,6 +24,8 @@ use crate::remembered::{Detail, Remembered};
 use crate::set::{Selector, SetId};
 use look::{failure, is_unread, lacking, size};
 
+/// Why a set is not good whose anomaly is accepted and over.
+const MENDED: &str = "what was odd about it is over: a restore followed it";
 /// How many seconds ahead a free id is looked for; more sets in a row were never begun in one second.
 const ID_TRIES: usize = 100;
 
@@ -216,7 +218,7 @@ impl Catalog {
             let path = self.path(*id);
             let manifest = remembered.manifest(*id, &path, detail);
             let damage = damaged.get(id).copied();
-            entry(*id, path, manifest, accepted.sets.contains(id), damage)
+            entry(*id, path, manifest, &accepted, damage)
         });
         Ok(entries.collect())
     }
@@ -377,9 +379,9 @@ impl Catalog {
     /// Removes what is left of a set without a name. Its files go last: what fails before them is done again by whoever finds them.
     pub fn clear(&self, id: SetId) -> io::Result<()> {
         DrillReport::remove(&self.root, id)?;
-        // A line too many in it means nothing: no other set ever has this id.
+        // A line too many in it means nothing: whoever makes a set of this id again, with an anomaly, takes it out.
         let _ = Accepted::update(&self.root, |accepted| {
-            accepted.sets.remove(&id);
+            accepted.forget(id);
         });
         fs::remove_dir_all(self.aside(id, Aside::Removed))
     }
@@ -411,7 +413,7 @@ fn entry(
     id: SetId,
     path: PathBuf,
     manifest: Result<Arc<Manifest>, ManifestError>,
-    accepted: bool,
+    accepted: &Accepted,
     damage: Option<&str>,
 ) -> Entry {
     let (mut unread, mut complete) = (is_unread(&manifest), false);
@@ -425,6 +427,7 @@ fn entry(
             failure
                 .or(lack.map(|lack| lack.words))
                 .or_else(|| damage.map(|what| format!("found damaged by verify: {what}")))
+                .or_else(|| accepted.mended.contains(&id).then(|| MENDED.to_owned()))
         }
     };
     Entry {
@@ -434,7 +437,7 @@ fn entry(
         bytes: size(&path),
         good: why_not_good.is_none(),
         why_not_good,
-        odd: !accepted
+        odd: !accepted.sets.contains(&id)
             && manifest
                 .as_ref()
                 .is_ok_and(|manifest| !manifest.anomalies.is_empty()),

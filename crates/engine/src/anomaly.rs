@@ -39,6 +39,12 @@ pub(crate) fn look(
             vec![Anomaly::NotCompared { why }]
         });
     if !found.is_empty() {
+        // Where the clock was set back, a set of before may have had the same id. It was another one that somebody accepted.
+        let forgotten =
+            Accepted::update(&config.backup_dir, |accepted| accepted.forget(manifest.set));
+        if let Err(error) = forgotten {
+            warn(observer, "manifest", error.to_string());
+        }
         observer.on(&Event::Anomalies {
             set: manifest.set,
             found: found.clone(),

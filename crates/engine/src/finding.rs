@@ -135,6 +135,8 @@ pub enum Fault {
     Clients,
     /// A set has an anomaly that nobody has accepted.
     Anomaly(SetId),
+    /// A set in this directory could not be looked at.
+    Unread(PathBuf, SetId),
     /// The newest good set is too old, or runs fail.
     NoRecentSet,
     /// The daemon waits for a person: sources are others than the sets'.
@@ -281,6 +283,7 @@ impl Fault {
             Self::OlderServer(_) => "older_server",
             Self::Closed(_) => "closed",
             Self::Clients => "clients",
+            Self::Unread(..) => "unread_set",
             Self::Anomaly(_) => "anomaly",
             Self::NoRecentSet => "no_recent_set",
             Self::Waits => "waits",

@@ -2,6 +2,7 @@
 
 use catalog::catalog::{Catalog, Entry};
 use catalog::history::{Happening, History};
+use catalog::identity::Identity;
 use catalog::set::SetId;
 use chrono::{DateTime, Utc};
 use policy::retention::{Candidate, Decision, Policy, plan};
@@ -54,6 +55,7 @@ pub fn decide(entries: &[Entry], policy: &Policy, now: DateTime<Utc>) -> Pruned 
             complete: entry.complete,
             // Without a manifest of ours, or with one of a newer backupd, nobody can say what it is: never removed.
             removable: entry.manifest.is_ok(),
+            servers: servers(entry),
         })
         .collect();
     let unread = entries.iter().filter(|entry| entry.unread);
@@ -64,6 +66,19 @@ pub fn decide(entries: &[Entry], policy: &Policy, now: DateTime<Utc>) -> Pruned 
             .collect(),
         ..Pruned::default()
     }
+}
+
+fn servers(entry: &Entry) -> Vec<(String, String)> {
+    let artifacts = entry
+        .manifest()
+        .map_or(&[][..], |manifest| &manifest.artifacts);
+    let servers = artifacts
+        .iter()
+        .filter_map(|artifact| match &artifact.identity {
+            Some(Identity::Server { system, .. }) => Some((artifact.label.clone(), system.clone())),
+            _ => None,
+        });
+    servers.collect()
 }
 
 /// Removes what the policy does not keep, and what earlier removals left. The caller holds the lock.

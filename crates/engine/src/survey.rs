@@ -120,6 +120,12 @@ impl Survey {
         self.sets.iter().filter(|entry| entry.has_open_anomaly())
     }
 
+    /// Sets that could not be looked at, which hold retention, each with the reason.
+    pub fn unread(&self) -> impl Iterator<Item = (SetId, &str)> {
+        let unread = self.sets.iter().filter(|entry| entry.unread);
+        unread.map(|entry| (entry.id, entry.why_not_good.as_deref().unwrap_or_default()))
+    }
+
     /// Good sets whose date the clock does not allow.
     pub fn future_sets(&self, now: DateTime<Utc>) -> usize {
         self.sets

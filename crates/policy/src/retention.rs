@@ -28,7 +28,7 @@ pub struct Policy {
 }
 
 /// A set that retention judges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "facts, each of its own")]
 pub struct Candidate {
     /// Its id, which is its age.
@@ -43,6 +43,8 @@ pub struct Candidate {
     pub complete: bool,
     /// Whether it is known to be a set of ours.
     pub removable: bool,
+    /// The servers that its databases are of, where it knows: label and system identifier of each.
+    pub servers: Vec<(String, String)>,
 }
 
 /// A set's fate.
@@ -58,15 +60,17 @@ pub struct Decision {
 }
 
 /// Decides about every set, in the order of their ids. While an anomaly is open, its set stays, and so does every older one; so it is with
-/// a set that could not be looked at, which may have one. While no set is good, none goes that has all its files: it is all there is.
+/// a set that could not be looked at, which may have one. While no set is good, none goes that has all its files: it is all there is. The last
+/// set of a server that is no longer backed up stays whatever anybody accepted: there will be no other.
 pub fn plan(candidates: &[Candidate], policy: &Policy, now: DateTime<Utc>) -> Vec<Decision> {
     let mut newest_first: Vec<&Candidate> = candidates.iter().collect();
     newest_first.sort_by_key(|candidate| std::cmp::Reverse(candidate.id));
-    let good: Vec<SetId> = newest_first
+    let counted: Vec<&Candidate> = newest_first
         .iter()
+        .copied()
         .filter(|candidate| candidate.id.counts(candidate.good, candidate.odd, now))
-        .map(|candidate| candidate.id)
         .collect();
+    let good: Vec<SetId> = counted.iter().map(|candidate| candidate.id).collect();
     let odd = newest_first
         .iter()
         .filter(|candidate| candidate.good && candidate.odd);
@@ -75,7 +79,8 @@ pub fn plan(candidates: &[Candidate], policy: &Policy, now: DateTime<Utc>) -> Ve
         odd: odd.map(|candidate| candidate.id).max(),
         unread: unread.map(|candidate| candidate.id).max(),
     };
-    let rules = Rules::new(&good, policy);
+    let mut rules = Rules::new(&good, policy);
+    rules.kept_by.extend(of_former_servers(&counted));
     let mut decisions: Vec<Decision> = newest_first
         .iter()
         .map(|candidate| decide(candidate, &rules, good.is_empty(), &last, policy, now))
@@ -126,6 +131,25 @@ impl Rules {
         ];
         Self { kept_by }
     }
+}
+
+/// The newest set of each server that a database was on and is not in the newest set. `counted` is newest first.
+fn of_former_servers(counted: &[&Candidate]) -> Vec<(String, BTreeSet<SetId>)> {
+    let Some(newest) = counted.first() else {
+        return Vec::new();
+    };
+    let mut seen: BTreeSet<&(String, String)> = newest.servers.iter().collect();
+    let mut kept = Vec::new();
+    for candidate in counted {
+        for server in &candidate.servers {
+            if seen.insert(server) {
+                let (label, system) = server;
+                let rule = format!("the last of {label} on server {system}");
+                kept.push((rule, BTreeSet::from([candidate.id])));
+            }
+        }
+    }
+    kept
 }
 
 /// The newest set of each of the last `count` periods that have one. `good` is newest first.

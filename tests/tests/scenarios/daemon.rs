@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tests::backupd::Backupd;
 use tests::daemon::Daemon;
 use tests::host::wait_for;
-use tests::stack::Stack;
+use tests::stack::{Stack, names};
 
 /// Files that hold Supabase's dump, and tell that it has begun; see `Stack::held_tools`.
 struct Hold {
@@ -438,6 +438,35 @@ fn what_comes_in_over_the_port_disturbs_no_backup() {
     hold.release();
     daemon.wait_until_healthy();
     assert_eq!(stack.sets().len(), 1);
+}
+
+/// A disk may sleep while nothing happens: a look reads names, and writes nothing.
+#[test]
+fn while_nothing_happens_nothing_is_written() {
+    let stack = Stack::new();
+    let daemon = Daemon::start(&stack, &[]);
+    daemon.wait_until_healthy();
+    // Of each name's directory the time of its last change tells, too.
+    let state = || {
+        let mut state = Vec::new();
+        for dir in [stack.backups.clone(), stack.backups.join(".backupd")] {
+            for path in names(&dir)
+                .iter()
+                .map(|name| dir.join(name))
+                .chain([dir.clone()])
+            {
+                let meta = path.symlink_metadata().unwrap();
+                state.push((path, meta.ctime(), meta.ctime_nsec(), meta.len()));
+            }
+        }
+        state
+    };
+    let before = state();
+    for _ in 0..3 {
+        // Each makes the daemon look anew.
+        assert_eq!(daemon.status()["health"], "healthy");
+    }
+    assert_eq!(state(), before);
 }
 
 #[test]

@@ -92,6 +92,9 @@ fn an_unreachable_or_refusing_supabase_server_stops_the_run_before_anything_is_m
     stack.server.stop();
     let outcome = stack.backupd(["run"]).run();
     nothing_made(&stack, &outcome, 1, "127.0.0.1");
+    // Health goes by what history knows.
+    let history = fs::read_to_string(stack.backups.join(".backupd/history.jsonl")).unwrap();
+    assert_eq!(history.matches("\"run_refused\"").count(), 4, "{history}");
 }
 
 #[test]
@@ -346,6 +349,18 @@ fn a_second_run_is_refused_while_the_first_is_at_work() {
         assert!(second.stderr.contains("a backup run, process"), "{second}");
     }
     assert_eq!(first.wait().code, Some(0));
+}
+
+/// Exit code 3 is for a lock that is held, and for nothing else.
+#[test]
+fn a_lock_that_cannot_be_opened_is_no_other_run() {
+    let stack = Stack::new();
+    fs::create_dir_all(stack.backups.join(".backupd/lock")).unwrap();
+    for arguments in [["run"].as_slice(), &["prune"], &["accept", "--all"]] {
+        let outcome = stack.backupd(arguments).run();
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        assert!(outcome.stderr.contains("lock"), "{outcome}");
+    }
 }
 
 #[test]

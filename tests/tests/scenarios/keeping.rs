@@ -7,6 +7,7 @@ use chrono::Duration;
 use serde_json::Value;
 use tests::backupd::Backupd;
 use tests::campaign::Campaign;
+use tests::daemon::Daemon;
 use tests::fault::{Action, EIO, Fault};
 use tests::host::command;
 use tests::set::older;
@@ -99,6 +100,24 @@ fn a_manifest_that_is_a_pipe_a_device_or_endless_hangs_nothing() {
         verified.stdout.contains("is no plain file name"),
         "{verified}"
     );
+}
+
+/// History says what became of the set, and of no run.
+#[test]
+fn a_removal_that_was_cut_off_is_no_interrupted_run() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let id = "20200102T000000Z";
+    fs::create_dir(stack.backups.join(format!(".{id}.removed"))).unwrap();
+    stack.backupd(["run"]).succeed();
+    let history = fs::read_to_string(stack.backups.join(".backupd/history.jsonl")).unwrap();
+    let told = history.lines().filter(|line| line.contains(id));
+    let told: Vec<&str> = told.collect();
+    assert!(
+        told.len() == 1 && told[0].contains("\"set_removed\""),
+        "{history}"
+    );
+    assert!(!history.contains("run_refused"), "{history}");
 }
 
 #[test]
@@ -362,6 +381,55 @@ fn an_error_of_the_disk_condemns_no_set() {
         }
     }
     assert!(campaign.end() > 20);
+}
+
+/// It may be good, so it stays, and so does every older one: until somebody types the line that is told.
+#[test]
+fn a_set_that_cannot_be_looked_at_is_told_with_the_line_that_moves_it_aside() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let set = stack.only_set();
+    let (lost, old) = (
+        older(&set, Duration::days(10)),
+        older(&set, Duration::days(20)),
+    );
+    let bad_sector = |call: Backupd| {
+        let on = Action::ErrorsOn(EIO);
+        Fault::new("open", on, 1, &[&lost], stack.server.root()).around(call)
+    };
+    let off = [
+        ("BACKUP_SCHEDULE", "off"),
+        ("BACKUP_CATCH_UP", "false"),
+        ("BACKUP_DRILL_SCHEDULE", "off"),
+    ];
+    let daemon = Daemon::start_by(&stack, &off, |call| bad_sector(call).spawn());
+    assert_eq!(daemon.get("/health").0, 503);
+    let said = daemon.backupd(["status"]).succeed();
+    let line = said.stdout.split('`').nth(1).unwrap_or_default();
+    assert!(
+        said.stdout.contains("could not be looked at") && line.starts_with("mv "),
+        "{said}"
+    );
+    let told = bad_sector(stack.backupd(["doctor", "--for", "host", "--json"])).run();
+    let findings = told.json()["findings"].clone();
+    let mut findings = findings.as_array().unwrap().iter();
+    let found = findings.find(|one| one["fault"] == "unread_set");
+    let lines = &found.unwrap()["lines"];
+    assert_eq!(lines[0].as_str().unwrap().trim_start_matches("sudo "), line);
+    let pruned = bad_sector(stack.backupd(["prune"])).run();
+    assert_eq!(pruned.code, Some(1), "{pruned}");
+    assert!(lost.exists() && old.exists());
+
+    let typed = command("sh").args(["-c", line]).status();
+    assert!(typed.unwrap().success(), "{line}");
+    stack.backupd(["prune"]).succeed();
+    assert!(!lost.exists() && !old.exists() && set.exists());
+    assert_eq!(
+        names(&lost.with_extension("unread")).len(),
+        names(&set).len()
+    );
+    // Soon told, as what other processes did.
+    daemon.wait_until_healthy();
 }
 
 /// Without its program nothing is known of a dump in custom format; a byte that differs is known.

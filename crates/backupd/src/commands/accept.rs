@@ -1,6 +1,7 @@
 //! `backupd accept`: somebody has looked, and what is odd is as it should be.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use catalog::accepted::Accepted;
 use catalog::anomaly::Anomaly;
@@ -28,6 +29,8 @@ struct Done {
 #[derive(Serialize)]
 struct AcceptedSet {
     set: SetId,
+    /// Whether a restore followed it, so that it counts for nothing.
+    mended: bool,
     anomalies: Vec<Anomaly>,
 }
 
@@ -49,8 +52,8 @@ pub fn execute(asked: &Accept, environment: &Environment) -> Result<Exit, Refusa
     {
         return Err(Refusal::Unusable(nothing_open(entry)));
     }
-    let sources = accept(&dir, &open, asked.all)?;
-    let accepted: BTreeSet<SetId> = open.iter().map(|entry| entry.id).collect();
+    let history = History::open(&dir)?;
+    let accepted = accept(&dir, &open, asked.all, &history.restored()?)?;
     let still_open = catalog.list()?.into_iter();
     let done = Done {
         still_open: still_open
@@ -61,17 +64,18 @@ pub fn execute(asked: &Accept, environment: &Environment) -> Result<Exit, Refusa
             .iter()
             .map(|entry| AcceptedSet {
                 set: entry.id,
+                mended: accepted.mended.contains(&entry.id),
                 anomalies: entry.anomalies().to_vec(),
             })
             .collect(),
-        sources,
+        sources: accepted.sources,
     };
-    if !accepted.is_empty() || !done.sources.is_empty() {
+    if !open.is_empty() || !done.sources.is_empty() {
         let happening = Happening::Accepted {
-            sets: accepted.into_iter().collect(),
+            sets: open.iter().map(|entry| entry.id).collect(),
             sources: done.sources.clone(),
         };
-        History::open(&dir)?.append(clock::now(), &happening)?;
+        history.append(clock::now(), &happening)?;
     }
     if asked.output.json {
         print_json(&done)?;
@@ -95,11 +99,27 @@ fn nothing_open(entry: &Entry) -> String {
     )
 }
 
-/// Keeps it, and says which sources that a daemon waits for are accepted with it.
-fn accept(dir: &std::path::Path, open: &[Entry], all: bool) -> Result<Vec<String>, Refusal> {
-    let mut sources = Vec::new();
+/// What was accepted.
+struct Outcome {
+    /// Sets that a restore followed.
+    mended: BTreeSet<SetId>,
+    /// Sources that a daemon waits for.
+    sources: Vec<String>,
+}
+
+/// Keeps it.
+fn accept(
+    dir: &Path,
+    open: &[Entry],
+    all: bool,
+    restored: &[(String, SetId)],
+) -> Result<Outcome, Refusal> {
+    let (mut mended, mut sources) = (BTreeSet::new(), Vec::new());
     Accepted::update(dir, |accepted| {
-        accepted.sets.extend(open.iter().map(|entry| entry.id));
+        for entry in open {
+            accepted.accept(entry.id, entry.anomalies(), restored);
+        }
+        mended.clone_from(&accepted.mended);
         if all {
             for (label, stranger) in accepted.waiting.clone() {
                 accepted.know(&label, stranger.is);
@@ -107,13 +127,18 @@ fn accept(dir: &std::path::Path, open: &[Entry], all: bool) -> Result<Vec<String
             }
         }
     })?;
-    Ok(sources)
+    Ok(Outcome { mended, sources })
 }
 
 fn text(done: &Done) -> String {
     let mut text = String::new();
     for accepted in &done.accepted {
-        text.push_str(&format!("accepted: {}\n", accepted.set));
+        text.push_str(&format!("accepted: {}", accepted.set));
+        text.push_str(if accepted.mended {
+            "; a restore followed it, so it counts for nothing any more\n"
+        } else {
+            "\n"
+        });
         for anomaly in &accepted.anomalies {
             text.push_str(&format!("  {}\n", words(anomaly)));
         }
@@ -125,6 +150,11 @@ fn text(done: &Done) -> String {
     }
     if text.is_empty() {
         text.push_str("no anomaly is open\n");
+    }
+    if !done.accepted.is_empty() && done.still_open.is_empty() {
+        text.push_str(
+            "the next run removes what the policy does not keep: `backupd prune --dry-run` shows what that is\n",
+        );
     }
     for set in &done.still_open {
         text.push_str(&format!("still open: {set}\n"));

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{Current, Live};
-use crate::render::anomaly::in_short;
+use crate::render::anomaly::{held, in_short};
 use crate::settings::Service;
 
 /// How often the backup directory is asked without a reason: what other processes did there shows within this.
@@ -347,7 +347,8 @@ impl State {
                 in_short(entry.anomalies())
             )
         });
-        waits.into_iter().chain(odd).collect()
+        let unread = survey.unread().map(|(set, why)| held(dir, set, why));
+        waits.into_iter().chain(odd).chain(unread).collect()
     }
 
     fn drills(&self, survey: &Survey) -> Drills {

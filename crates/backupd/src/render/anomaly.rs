@@ -1,11 +1,14 @@
 //! Anomalies in words.
 
+use std::path::Path;
+
 use catalog::anomaly::{Anomaly, Quantity, Written};
 use catalog::catalog::Found;
 use catalog::set::SetId;
 use engine::anomaly::named;
 use postgres::words::one_line;
 
+use super::remedy::path;
 use super::set::bytes;
 
 /// Anomalies that are told in one line.
@@ -84,6 +87,17 @@ pub fn what_follows(set: SetId) -> String {
     format!(
         "BUT SOMETHING IS ODD ABOUT IT (the anomalies above). Until somebody has judged, `latest` passes over it, and retention removes \
          nothing that is older.\n  if data were lost: backupd restore --dry-run\n  if all is as it should be: backupd accept {set}\n"
+    )
+}
+
+/// That a set could not be looked at, and what that holds.
+pub fn held(dir: &Path, set: SetId, why: &str) -> String {
+    let of = |name: String| path(&dir.join(name));
+    format!(
+        "{set} could not be looked at ({why}): retention removes neither it nor any older set; where that stays so, move it aside: \
+         `mv {} {}`",
+        of(set.to_string()),
+        of(format!("{set}.unread"))
     )
 }
 

@@ -10,8 +10,8 @@ use postgres::server::ident;
 use postgres::words::one_line;
 
 use servers::{database, server};
-pub use shell::Where;
-use shell::{Url, ids, owner, path, quoted, sudo, uid};
+use shell::{Url, ids, owner, quoted, sudo, uid};
+pub use shell::{Where, path};
 
 /// A repair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,6 +216,19 @@ fn told(fault: &Fault, at: Where) -> (&'static str, Vec<String>) {
             "A set differs so much from those before that somebody should look. Until then retention removes nothing older, and `latest` is \
              the set before it.",
             vec![at.backupd(&format!("show {set}")), at.backupd(&format!("accept {set}"))],
+        ),
+        Fault::Unread(dir, set) => (
+            "The disk does not give it: it may be good, so retention removes neither it nor any older set, and sets pile up. Where that does \
+             not pass, this moves it aside; nothing of it is removed, and `latest` may be a set before it.",
+            match at {
+                Where::Compose => vec![format!(
+                    "docker compose run --rm --entrypoint mv restore /backups/{set} /backups/{set}.unread"
+                )],
+                Where::Host => {
+                    let of = |name: String| path(&dir.join(name));
+                    vec![sudo(&format!("mv {} {}", of(set.to_string()), of(format!("{set}.unread"))))]
+                }
+            },
         ),
         Fault::NoRecentSet => (
             "What came since the newest good set would be lost.",

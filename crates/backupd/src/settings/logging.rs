@@ -7,6 +7,7 @@ use postgres::words::one_line;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{self, Writer};
 
 use super::setting::Reader;
@@ -38,9 +39,10 @@ const LEVELS: &str = "error, warn, info, debug or trace, or a filter such as `in
 
 /// `BACKUP_LOG`.
 pub fn level(value: &str) -> Result<String, String> {
-    match EnvFilter::try_new(value) {
-        Ok(_) => Ok(value.to_owned()),
-        Err(_) => Err(format!("is no log level: use {LEVELS}")),
+    if is_filter(value) {
+        Ok(value.to_owned())
+    } else {
+        Err(format!("is no log level: use {LEVELS}"))
     }
 }
 
@@ -52,6 +54,14 @@ pub(super) fn read(reader: &mut Reader<'_>, color: bool) -> Option<Logging> {
         format: format?,
         color,
     })
+}
+
+/// Whether it says how much is told. The library takes a misspelt level for the name of a part of the program, and tells nothing.
+fn is_filter(text: &str) -> bool {
+    let words = text.split(',').filter(|word| !word.is_empty());
+    let bare = words.filter(|word| !word.contains('='));
+    let levels: Vec<_> = bare.map(str::parse::<LevelFilter>).collect();
+    !levels.is_empty() && levels.iter().all(Result::is_ok) && EnvFilter::try_new(text).is_ok()
 }
 
 impl Logging {

@@ -151,6 +151,26 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Variables of our Compose files, which are Compose's to read: from the shell, or from `.env`.
+const OF_COMPOSE: &[&str] = &[
+    "BACKUP_BUILD_CONTEXT",
+    "BACKUP_CONTAINER",
+    "BACKUP_DB_CONFIG_VOLUME",
+    "BACKUP_ENV_FILE",
+    "BACKUP_HOST_DIR",
+    "BACKUP_IMAGE",
+    "BACKUP_KEYCLOAK_NETWORK",
+    "BACKUP_MEMORY",
+    "BACKUP_NETWORK",
+    "BACKUP_PG_MAJOR",
+    "BACKUP_PORT",
+    "BACKUP_SECRETS_DIR",
+    "BACKUP_STACK_DIR",
+    "BACKUP_STORAGE_DIR",
+    "BACKUP_SUITE",
+    "BACKUP_USER",
+];
+
 /// The prefix that is ours alone. The other names belong to Supabase and Keycloak, which have more settings than we read.
 const PREFIX: &str = "BACKUP_";
 
@@ -166,6 +186,11 @@ pub fn is_ours(name: &str) -> bool {
 pub fn unknown(name: &str) -> Option<String> {
     if !name.starts_with(PREFIX) || is_known(name) {
         return None;
+    }
+    if OF_COMPOSE.contains(&name) {
+        return Some(format!(
+            "{name} is for Compose, not for backupd: move it from backup.env to .env"
+        ));
     }
     let nearest = SETTINGS
         .iter()

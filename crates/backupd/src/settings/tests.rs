@@ -85,6 +85,7 @@ fn all_problems_come_in_one_message() {
         ("BACKUP_DUMP_FORMAT", Some("tar")),
         ("BACKUP_STEP_TIMEOUT", Some("soon")),
         ("BACKUP_LOG_FORMAT", Some("xml")),
+        ("BACKUP_PORT", Some("8080")),
         ("BACKUP_EXTRA_PATHS", Some("env=.env")),
         (
             "BACKUP_EXTRA_DATABASES",
@@ -92,7 +93,7 @@ fn all_problems_come_in_one_message() {
         ),
     ]);
     for part in [
-        "14 settings are wrong",
+        "15 settings are wrong",
         "DATABASE_URL is missing",
         "KC_DB_PASSWORD is missing",
         "SUPABASE_STORAGE_PATH=storage is not an absolute path",
@@ -105,10 +106,54 @@ fn all_problems_come_in_one_message() {
         "BACKUP_DUMP_FORMAT=tar is unknown: use plain or custom",
         "BACKUP_STEP_TIMEOUT=soon",
         "BACKUP_LOG_FORMAT=xml",
+        "BACKUP_PORT is for Compose, not for backupd: move it from backup.env to .env",
         "BACKUP_EXTRA_PATHS=env=.env has env=.env, which is not an absolute path",
         "the label `supabase` is taken",
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+/// Misspelt, it would silence the daemon for good.
+#[test]
+fn a_log_level_is_one_and_a_filter_has_one() {
+    let refused = |level: &str| complaint(&[("BACKUP_LOG", Some(level))]);
+    for level in [
+        "inof",
+        "postgres=debug",
+        "info,debgu",
+        "info,postgres=debgu",
+        ",",
+    ] {
+        let words = format!("BACKUP_LOG={level} is no log level: use error, warn, info");
+        assert!(refused(level).contains(&words), "{}", refused(level));
+    }
+    for level in [
+        "warn",
+        "DEBUG",
+        "info,postgres=debug",
+        "postgres=trace,warn",
+    ] {
+        assert!(config(&[("BACKUP_LOG", Some(level))]).is_ok(), "{level}");
+    }
+}
+
+/// What our Compose files read is told apart from what nobody knows.
+#[test]
+fn every_variable_of_the_compose_files_is_known_as_one() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    for file in [
+        "compose.backup.yml",
+        "compose.alone.yml",
+        "compose.keycloak.yml",
+    ] {
+        let text = std::fs::read_to_string(root.join(file)).unwrap();
+        for name in text.split("${").skip(1) {
+            let name = name.split(['}', ':']).next().unwrap();
+            let complaint = unknown(name).unwrap_or_default();
+            let is_known = complaint.is_empty() || complaint.contains("is for Compose");
+            assert!(is_known, "{file}: {complaint}");
+        }
     }
 }
 

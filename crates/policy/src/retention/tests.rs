@@ -11,6 +11,7 @@ fn set(text: &str, good: bool) -> Candidate {
         unread: false,
         complete: good,
         removable: true,
+        servers: Vec::new(),
     }
 }
 
@@ -164,14 +165,15 @@ fn nothing_goes_behind_an_open_anomaly_and_what_comes_after_goes_by_the_rules() 
 }
 
 prop_compose! {
-    fn any_sets()(sets in proptest::collection::btree_map(0_i64..200_000_000, (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1)), 0..40)) -> Vec<Candidate> {
-        sets.into_iter().map(|(second, (good, removable, odd))| Candidate {
+    fn any_sets()(sets in proptest::collection::btree_map(0_i64..200_000_000, (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), 0_u8..3), 0..40)) -> Vec<Candidate> {
+        sets.into_iter().map(|(second, (good, removable, odd, system))| Candidate {
             complete: good,
             id: SetId::at(DateTime::from_timestamp(1_700_000_000 + second, 0).unwrap()),
             good,
             odd,
             unread: false,
             removable: removable || good,
+            servers: vec![("supabase".to_owned(), system.to_string())],
         }).collect()
     }
 }
@@ -204,7 +206,7 @@ proptest! {
         let sets: Vec<Candidate> = sets.into_iter().map(|set| Candidate { odd: set.odd && !of_the_future(set.id), ..set }).collect();
         let decisions = plan(&sets, &policy, now);
         prop_assert!(decisions.iter().filter(|d| of_the_future(d.id)).all(|d| d.keep));
-        let present: Vec<Candidate> = sets.iter().copied().filter(|set| !of_the_future(set.id)).collect();
+        let present: Vec<Candidate> = sets.iter().cloned().filter(|set| !of_the_future(set.id)).collect();
         let others: Vec<Decision> = decisions.into_iter().filter(|d| !of_the_future(d.id)).collect();
         prop_assert_eq!(plan(&present, &policy, now), others);
     }
@@ -215,7 +217,7 @@ proptest! {
         // As `Catalog::begin` names it.
         let newest = sets.iter().map(|set| set.id).filter(|id| !id.is_from_the_future(now)).max();
         let made = SetId::at(now).max(newest.map_or(SetId::at(now), SetId::next));
-        let sets: Vec<Candidate> = sets.into_iter().chain([Candidate { id: made, good: true, odd: false, unread: false, complete: true, removable: true }]).collect();
+        let sets: Vec<Candidate> = sets.into_iter().chain([Candidate { id: made, good: true, odd: false, unread: false, complete: true, removable: true, servers: Vec::new() }]).collect();
         prop_assert!(plan(&sets, &policy, now).iter().any(|decision| decision.id == made && decision.keep));
     }
 
@@ -229,10 +231,21 @@ proptest! {
     }
 
     #[test]
+    fn the_newest_set_of_each_server_stays(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
+        let now = DateTime::from_timestamp(at, 0).unwrap();
+        let decisions = plan(&sets, &policy, now);
+        for set in sets.iter().filter(|set| set.id.counts(set.good, set.odd, now)) {
+            let kept = decisions.iter().filter(|d| d.keep && d.id >= set.id).map(|d| d.id);
+            let mut of_kept = kept.filter_map(|id| sets.iter().find(|one| one.id == id && one.good));
+            prop_assert!(of_kept.any(|one| one.servers == set.servers), "{} and all newer ones of its server", set.id);
+        }
+    }
+
+    #[test]
     fn what_is_kept_is_kept_again(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
         let now = DateTime::from_timestamp(at, 0).unwrap();
         let decisions = plan(&sets, &policy, now);
-        let left: Vec<Candidate> = sets.iter().copied().filter(|set| decisions.iter().any(|d| d.id == set.id && d.keep)).collect();
+        let left: Vec<Candidate> = sets.iter().cloned().filter(|set| decisions.iter().any(|d| d.id == set.id && d.keep)).collect();
         prop_assert!(plan(&left, &policy, now).iter().all(|decision| decision.keep));
     }
 
@@ -288,4 +301,32 @@ fn what_could_not_be_looked_at_stays_with_everything_older() {
         .map(|decision| decision.keep)
         .collect();
     assert_eq!(kept, [true, true, true, false, true]);
+}
+
+#[test]
+fn the_last_set_of_a_server_that_is_left_stays_with_the_reason() {
+    let of = |text, servers: &[(&str, &str)]| Candidate {
+        servers: servers
+            .iter()
+            .map(|(label, system)| ((*label).to_owned(), (*system).to_owned()))
+            .collect(),
+        ..set(text, true)
+    };
+    let sets = [
+        of("20260101T000000Z", &[("supabase", "1"), ("keycloak", "7")]),
+        of("20260102T000000Z", &[("supabase", "1"), ("keycloak", "7")]),
+        of("20260103T000000Z", &[("supabase", "2")]),
+        of("20260104T000000Z", &[("supabase", "2")]),
+    ];
+    let now = "2026-11-20T00:00:00Z".parse().unwrap();
+    let decisions = plan(&sets, &policy(Some(7)), now);
+    let kept: Vec<bool> = decisions.iter().map(|decision| decision.keep).collect();
+    assert_eq!(kept, [false, true, false, true]);
+    assert_eq!(
+        decisions[1].reasons,
+        [
+            "the last of supabase on server 1",
+            "the last of keycloak on server 7"
+        ]
+    );
 }

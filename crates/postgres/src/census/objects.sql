@@ -43,7 +43,7 @@ rel AS (
 columns AS (
   SELECT a.attrelid,
     string_agg(format('%I %s %s %s %s %s %s %s %s %s %s', a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef, a.attidentity,
-      a.attgenerated, a.attcollation::regcollation, a.attstorage, COALESCE(a.attstattarget, -1), a.attoptions, a.attfdwoptions),
+      a.attgenerated, a.attcollation::regcollation, a.attstorage, COALESCE(a.attstattarget, -1), o.list, a.attfdwoptions),
       E'\n' ORDER BY a.attname) AS properties,
     string_agg(format('%I %s', a.attname, pg_get_expr(d.adbin, d.adrelid)), E'\n' ORDER BY a.attname) FILTER (WHERE d.oid IS NOT NULL) AS defaults,
     string_agg(format('%I %s', a.attname, (SELECT string_agg(g::text, ',' ORDER BY g::text COLLATE "C")
@@ -52,6 +52,8 @@ columns AS (
     string_agg(format('%I %s', a.attname, c.description), E'\n' ORDER BY a.attname) FILTER (WHERE c.description IS NOT NULL) AS comments
   FROM pg_attribute a JOIN pg_class r ON r.oid = a.attrelid AND r.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') JOIN schema s ON s.oid = r.relnamespace
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  -- PostgreSQL 17.12 and its like give each column a number of its own, which pg_dump leaves out.
+  LEFT JOIN LATERAL (SELECT array_agg(x ORDER BY n) AS list FROM unnest(a.attoptions) WITH ORDINALITY AS u (x, n) WHERE x NOT LIKE 'pg\_attver=%') o ON true
   LEFT JOIN pg_description c ON c.classoid = 'pg_class'::regclass AND c.objoid = a.attrelid AND c.objsubid = a.attnum
   WHERE a.attnum > 0 AND NOT a.attisdropped GROUP BY a.attrelid),
 options AS (

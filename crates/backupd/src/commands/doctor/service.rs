@@ -61,8 +61,13 @@ fn sets(state: &State, found: &mut Findings) {
         );
         found.add(Check::warning(SETS, text, Fault::Anomaly(entry.id)));
     }
+    let dir = &state.service.config.backup_dir;
+    for (set, why) in survey.unread() {
+        let text = format!("{set} could not be looked at: {why}");
+        found.add(Check::warning(SETS, text, Fault::Unread(dir.clone(), set)));
+    }
     if !survey.waiting.is_empty() {
-        let text = waits(&state.service.config.backup_dir, &survey.waiting);
+        let text = waits(dir, &survey.waiting);
         found.add(Check::warning(SETS, text, Fault::Waits));
     }
     let (newest, future) = (survey.newest_good(now), survey.future_sets(now));

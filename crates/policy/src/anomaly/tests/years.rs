@@ -1,5 +1,8 @@
 //! Years of runs and retention, simulated: no false alarms, and nothing lost.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use super::{HALF, database, day, of, server, set, tree};
@@ -16,6 +19,8 @@ struct Years {
     sets: Vec<(Manifest, Vitals)>,
     accepted: Accepted,
     restored: Vec<(String, SetId)>,
+    /// By the last run.
+    made: Option<SetId>,
     policy: Policy,
 }
 
@@ -25,6 +30,7 @@ impl Years {
             sets: Vec::new(),
             accepted: Accepted::default(),
             restored: Vec::new(),
+            made: None,
             policy,
         }
     }
@@ -33,13 +39,40 @@ impl Years {
         !manifest.anomalies.is_empty() && !self.accepted.sets.contains(&manifest.set)
     }
 
-    /// A run, and retention behind it.
+    /// As [`crate::catalog::Entry::good`].
+    fn is_good(&self, manifest: &Manifest) -> bool {
+        !self.accepted.mended.contains(&manifest.set)
+    }
+
+    fn counts(&self, manifest: &Manifest, now: DateTime<Utc>) -> bool {
+        let id = manifest.set;
+        id.counts(self.is_good(manifest), self.is_odd(manifest), now)
+    }
+
+    /// A run at two in the morning of a day, and retention behind it.
     fn run(&mut self, number: i64, artifacts: Vec<Artifact>) -> Vec<Anomaly> {
-        let mut manifest = set(number, artifacts);
+        self.run_at(day(number).time(), artifacts)
+    }
+
+    /// The id of a new set, as [`crate::catalog::Catalog::begin`] gives it.
+    fn next_id(&self, now: DateTime<Utc>) -> SetId {
+        let present = self.sets.iter().map(|(manifest, _)| manifest.set);
+        let newest = present.filter(|id| !id.is_from_the_future(now)).max();
+        let mut id = SetId::at(now).max(newest.map_or(SetId::at(now), SetId::next));
+        while self.holds(id) {
+            id = id.next();
+        }
+        id
+    }
+
+    fn run_at(&mut self, now: DateTime<Utc>, artifacts: Vec<Artifact>) -> Vec<Anomaly> {
+        let mut manifest = set(0, artifacts);
+        manifest.set = self.next_id(now);
+        self.made = Some(manifest.set);
         let history: Vec<Vitals> = self
             .sets
             .iter()
-            .filter(|(manifest, _)| !self.is_odd(manifest))
+            .filter(|(manifest, _)| self.counts(manifest, now))
             .map(|(_, vitals)| vitals.clone())
             .collect();
         let known = Known {
@@ -48,44 +81,81 @@ impl Years {
         };
         manifest.anomalies = judge(&history, &of(&manifest), &known, &HALF);
         let found = manifest.anomalies.clone();
+        // The clock was set back: one of before may have had this id.
+        self.accepted.forget(manifest.set);
         let vitals = of(&manifest);
         self.sets.push((manifest, vitals));
+        self.sets.sort_by_key(|(manifest, _)| manifest.set);
+        self.prune(now);
+        found
+    }
+
+    fn prune(&mut self, now: DateTime<Utc>) {
         let candidates: Vec<Candidate> = self
             .sets
             .iter()
             .map(|(manifest, _)| Candidate {
                 id: manifest.set,
-                good: true,
+                good: self.is_good(manifest),
                 odd: self.is_odd(manifest),
                 unread: false,
                 complete: true,
                 removable: true,
+                servers: servers(manifest),
             })
             .collect();
-        for decision in plan(&candidates, &self.policy, day(number).time()) {
+        for decision in plan(&candidates, &self.policy, now) {
             if !decision.keep {
                 self.sets
                     .retain(|(manifest, _)| manifest.set != decision.id);
             }
         }
-        found
     }
 
     fn accept_all(&mut self) {
-        let odd: Vec<SetId> = self.sets.iter().map(|(manifest, _)| manifest.set).collect();
-        self.accepted.sets.extend(odd);
+        let all = self.sets.iter().map(|(manifest, _)| manifest);
+        let odd = all.filter(|manifest| self.is_odd(manifest));
+        for manifest in odd.cloned().collect::<Vec<_>>() {
+            let anomalies = &manifest.anomalies;
+            self.accepted
+                .accept(manifest.set, anomalies, &self.restored);
+        }
     }
 
-    /// The source of `latest`.
-    fn latest(&self) -> Option<Identity> {
-        let mut newest_first = self.sets.iter().rev();
-        let (manifest, _) = newest_first.find(|(manifest, _)| !self.is_odd(manifest))?;
-        manifest.artifacts[0].identity.clone()
+    /// What `latest` means.
+    fn latest(&self, now: DateTime<Utc>) -> Option<&Manifest> {
+        let mut newest_first = self.sets.iter().rev().map(|(manifest, _)| manifest);
+        newest_first.find(|manifest| self.counts(manifest, now))
+    }
+
+    /// The newest set of each server that counts, or will when the clock is right.
+    fn last_of_each_server(&self) -> BTreeMap<(String, String), SetId> {
+        let counted = self
+            .sets
+            .iter()
+            .filter(|(manifest, _)| self.is_good(manifest) && !self.is_odd(manifest));
+        let each = counted.flat_map(|(manifest, _)| {
+            servers(manifest)
+                .into_iter()
+                .map(|server| (server, manifest.set))
+        });
+        each.collect()
     }
 
     fn holds(&self, set: SetId) -> bool {
         self.sets.iter().any(|(manifest, _)| manifest.set == set)
     }
+}
+
+fn servers(manifest: &Manifest) -> Vec<(String, String)> {
+    let servers = manifest
+        .artifacts
+        .iter()
+        .filter_map(|artifact| match &artifact.identity {
+            Some(Identity::Server { system, .. }) => Some((artifact.label.clone(), system.clone())),
+            _ => None,
+        });
+    servers.collect()
 }
 
 #[test]
@@ -129,6 +199,10 @@ enum Happens {
     Restored,
     Wiped,
     Accepted,
+    /// Many rows are deleted, fewer than half.
+    Purged,
+    /// The clock is wrong by so many days from now on.
+    ClockSet(i64),
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
@@ -156,8 +230,10 @@ fn any_story() -> impl Strategy<Value = Vec<(i64, Happens)>> {
         Just(Happens::Restored),
         Just(Happens::Wiped),
         Just(Happens::Accepted),
+        Just(Happens::Purged),
+        prop_oneof![Just(0), -90_i64..90].prop_map(Happens::ClockSet),
     ];
-    proptest::collection::vec((0_i64..700, happens), 0..8).prop_map(|mut story| {
+    proptest::collection::vec((0_i64..700, happens), 0..12).prop_map(|mut story| {
         story.sort_by_key(|(day, _)| *day);
         story
     })
@@ -191,52 +267,148 @@ proptest! {
 
     #[test]
     fn no_sequence_of_runs_removes_the_last_set_of_the_old_source(policy in any_policy(), story in any_story()) {
-        let mut years = Years::new(policy);
-        let (mut system, mut rows) = (1, 20_000);
-        // Sets that must stay until somebody accepts: the last ones of sources that were left or emptied.
-        let mut guarded: Vec<SetId> = Vec::new();
-        let mut old: Option<Identity> = None;
+        let mut life = Life::new(policy);
         for number in 0..730 {
             for (_, happens) in story.iter().filter(|(day, _)| *day == number) {
-                let last = years.sets.iter().rev().find(|(manifest, _)| !years.is_odd(manifest)).map(|(manifest, _)| manifest.set);
-                match happens {
-                    Happens::NewMachine | Happens::Wiped => {
-                        if let Happens::NewMachine = happens {
-                            system += 1;
-                        }
-                        if rows > 0 {
-                            guarded.extend(last);
-                            old = old.or_else(|| years.latest());
-                        }
-                        rows = 0;
-                    }
-                    Happens::Restored => {
-                        rows = 20_000;
-                        years.accepted.know("supabase", server(system));
-                        years.restored.push(("supabase".to_owned(), day(number - 1)));
-                        if !years.sets.iter().any(|(manifest, _)| years.is_odd(manifest)) {
-                            // Before any run saw it: nothing was odd.
-                            guarded.clear();
-                        }
-                        old = None;
-                    }
-                    Happens::Accepted => {
-                        years.accept_all();
-                        // Without a run between, nothing was there to accept.
-                        if rows > 0 || years.sets.last().is_some_and(|(manifest, _)| !manifest.anomalies.is_empty()) {
-                            guarded.clear();
-                            old = None;
-                        }
-                    }
+                life.meet(number, happens);
+            }
+            life.day(number)?;
+        }
+    }
+}
+
+/// A stack that grows, purges and has its seasons, and what happens to it; with it what must be there of its sets.
+struct Life {
+    years: Years,
+    system: u64,
+    /// Of its users; none while everything is gone.
+    users: u64,
+    /// By how much the clock is wrong.
+    clock: TimeDelta,
+    /// Whether it ever was: then sets of one time lie among those of another.
+    clock_was_set: bool,
+    /// Sets that must stay until somebody accepts: the last ones of sources that were left or emptied.
+    guarded: Vec<SetId>,
+    /// What `latest` must be of, while nobody accepted and nobody set the clock.
+    old: Option<Identity>,
+    /// The newest set of each server that ever counted.
+    last: BTreeMap<(String, String), SetId>,
+}
+
+impl Life {
+    fn new(policy: Policy) -> Self {
+        Self {
+            years: Years::new(policy),
+            system: 1,
+            users: 20_000,
+            clock: TimeDelta::zero(),
+            clock_was_set: false,
+            guarded: Vec::new(),
+            old: None,
+            last: BTreeMap::new(),
+        }
+    }
+
+    fn now(&self, number: i64) -> DateTime<Utc> {
+        day(number).time() + self.clock
+    }
+
+    fn meet(&mut self, number: i64, happens: &Happens) {
+        match happens {
+            Happens::NewMachine | Happens::Wiped => {
+                if let Happens::NewMachine = happens {
+                    self.system += 1;
+                }
+                let latest = self.years.latest(self.now(number - 1));
+                if self.users > 0 && latest.is_some() {
+                    self.guarded.extend(latest.map(|manifest| manifest.set));
+                    let identity =
+                        latest.and_then(|manifest| manifest.artifacts[0].identity.clone());
+                    self.old = self.old.take().or(identity);
+                }
+                self.users = 0;
+            }
+            Happens::Restored => {
+                self.users = 20_000;
+                self.years.accepted.know("supabase", server(self.system));
+                let last = self.years.made.map(|last| ("supabase".to_owned(), last));
+                self.years.restored.extend(last);
+                self.judged_if_nothing_is_odd();
+                self.old = None;
+            }
+            Happens::Accepted => {
+                let is_seen = self.users > 0
+                    || self
+                        .years
+                        .sets
+                        .iter()
+                        .any(|(one, _)| self.years.is_odd(one));
+                self.years.accept_all();
+                // Without a run between, nothing was there to accept.
+                if is_seen {
+                    self.guarded.clear();
+                    self.old = None;
                 }
             }
-            years.run(number, vec![database(system, &[("a.users", rows)])]);
-            for set in &guarded {
-                prop_assert!(years.holds(*set), "day {number}: {set} is gone");
-            }
-            if let Some(old) = &old {
-                prop_assert_eq!(years.latest(), Some(old.clone()));
+            Happens::Purged => self.users = self.users * 6 / 10,
+            Happens::ClockSet(days) => {
+                self.clock = TimeDelta::days(*days);
+                self.clock_was_set = true;
             }
         }
+    }
+
+    /// Before any run saw it, nothing is odd.
+    fn judged_if_nothing_is_odd(&mut self) {
+        if !self
+            .years
+            .sets
+            .iter()
+            .any(|(manifest, _)| self.years.is_odd(manifest))
+        {
+            self.guarded.clear();
+        }
+    }
+
+    fn day(&mut self, number: i64) -> Result<(), TestCaseError> {
+        let now = self.now(number);
+        let mut tables = Vec::new();
+        if self.users > 0 {
+            self.users += self.users / 200;
+            // Filled through a month and emptied at its end.
+            let season = 100 * u64::try_from(number % 30).unwrap();
+            tables = vec![("a.users", self.users), ("a.season", season)];
+        }
+        let is_calm = self.users > 0 && self.guarded.is_empty();
+        let found = self.years.run_at(now, vec![database(self.system, &tables)]);
+        let is_season =
+            |one: &Anomaly| matches!(one, Anomaly::TableFell { table, .. } if table == "a.season");
+        if is_calm && !found.is_empty() && found.iter().all(is_season) {
+            // As somebody does who looked.
+            self.years.accept_all();
+        }
+        for set in &self.guarded {
+            prop_assert!(
+                self.years.holds(*set),
+                "day {number}: {set} is gone, and nobody accepted"
+            );
+        }
+        for (server, set) in &self.last {
+            prop_assert!(
+                self.years.holds(*set) || self.years.last_of_each_server()[server] > *set,
+                "day {number}: {set}, the last of {server:?}, is gone"
+            );
+        }
+        self.last.extend(self.years.last_of_each_server());
+        if let Some(old) = &self.old
+            && !self.clock_was_set
+        {
+            let latest = self
+                .years
+                .latest(now)
+                .and_then(|manifest| manifest.artifacts[0].identity.as_ref());
+            prop_assert_eq!(latest, Some(old));
+        }
+        Ok(())
     }
 }
