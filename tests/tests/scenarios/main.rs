@@ -10,6 +10,7 @@
 )]
 
 mod anomaly;
+mod bounded;
 mod daemon;
 mod doctor;
 mod drill;
