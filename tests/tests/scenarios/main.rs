@@ -40,6 +40,7 @@ mod restore_storage;
 mod restore_tree;
 mod sets;
 mod settings;
+mod shown;
 mod storage_faults;
 mod variants;
 mod words;
