@@ -56,6 +56,28 @@ const SEALED: Files = [
     ),
 ];
 
+/// As pgsodium, whose functions need a key that the library keeps from the server's start: without it the extension is created all the same,
+/// and what calls it fails at each row. It stands for its name, by which a drill knows it.
+const PRELOADED: Files = [
+    (
+        "pgsodium.control",
+        "comment = 'functions that need a library which a server loads as it starts (of a test of backupd)'\ndefault_version = '1'\n\
+         relocatable = false\nschema = pgsodium\n",
+    ),
+    (
+        "pgsodium--1.sql",
+        "CREATE FUNCTION pgsodium.derive(bigint) RETURNS text LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER SET search_path = '' AS $$\n\
+         BEGIN IF pg_catalog.current_setting('shared_preload_libraries') !~ 'pgsodium' THEN\n\
+         RAISE 'pgsodium_derive: no server secret key defined' USING ERRCODE = 'external_routine_exception'; END IF;\n\
+         RETURN pg_catalog.md5($1::text); END $$;\n\
+         CREATE TABLE pgsodium.key (id bigint PRIMARY KEY, name text, derived text CHECK (derived = pgsodium.derive(id)));\n\
+         SELECT pg_catalog.pg_extension_config_dump('pgsodium.key', '');\n\
+         CREATE VIEW pgsodium.valid_key AS SELECT id, name FROM pgsodium.key;\n",
+    ),
+];
+/// What a server loads in its place: a library of PostgreSQL's own that does nothing unasked.
+const HARMLESS_LIBRARY: &str = "auto_explain.so";
+
 /// Settings of a database that make a client fail which does not overrule them, as `ALTER DATABASE … SET` takes them.
 pub const SETTINGS_THAT_BREAK_CLIENTS: [&str; 7] = [
     "statement_timeout = '1ms'",
@@ -73,6 +95,7 @@ pub struct Extension {
     directory: PathBuf,
     lock: File,
     files: Files,
+    library: Option<PathBuf>,
 }
 
 impl Extension {
@@ -86,8 +109,27 @@ impl Extension {
         Self::put(SEALED)
     }
 
+    /// The same for one called `pgsodium`, with a library that a server can load as it starts. The real one must not be there.
+    pub fn install_preloaded() -> Self {
+        let control = extensions().join(PRELOADED[0].0);
+        let there = fs::read_to_string(&control);
+        assert!(
+            there.is_err() || there.is_ok_and(|there| there == PRELOADED[0].1),
+            "{} is there already: this test needs a server without pgsodium",
+            control.display()
+        );
+        let mut extension = Self::put(PRELOADED);
+        let library = bindir().with_file_name("lib").join("pgsodium.so");
+        // Whole at once: another test's server may be loading it.
+        let beside = library.with_extension(std::process::id().to_string());
+        fs::copy(library.with_file_name(HARMLESS_LIBRARY), &beside).unwrap();
+        fs::rename(&beside, &library).unwrap();
+        extension.library = Some(library);
+        extension
+    }
+
     fn put(files: Files) -> Self {
-        let directory = PathBuf::from(pg_config("--sharedir")).join("extension");
+        let directory = extensions();
         loop {
             let lock = lock_file(&files);
             lock.lock().unwrap();
@@ -107,6 +149,7 @@ impl Extension {
                     directory,
                     lock,
                     files,
+                    library: None,
                 };
             }
         }
@@ -123,8 +166,16 @@ impl Drop for Extension {
             for (name, _) in self.files {
                 let _ = fs::remove_file(self.directory.join(name));
             }
+            if let Some(library) = &self.library {
+                let _ = fs::remove_file(library);
+            }
         }
     }
+}
+
+/// Where a server looks for extensions.
+fn extensions() -> PathBuf {
+    PathBuf::from(pg_config("--sharedir")).join("extension")
 }
 
 fn lock_file(files: &Files) -> File {

@@ -595,6 +595,26 @@ pub const DUMPS: &[(&str, Expected, Edit)] = &[
         Edit::Append("DO $$ BEGIN RAISE EXCEPTION 'no'; END $$;"),
     ),
     (
+        "role_made",
+        Broken,
+        Edit::Append("CREATE ROLE made_by_a_dump SUPERUSER;"),
+    ),
+    (
+        "server_altered",
+        Broken,
+        Edit::Append("ALTER SYSTEM SET work_mem = '5MB';"),
+    ),
+    (
+        "program_started",
+        Broken,
+        Edit::Append("COPY app.people TO PROGRAM 'cat > /dev/null';"),
+    ),
+    (
+        "function_called",
+        Broken,
+        Edit::Append("SELECT pg_catalog.pg_reload_conf();"),
+    ),
+    (
         "a_null_byte",
         Broken,
         Edit::Replace("größe 3\t", "gr\u{0}ße 3\t"),

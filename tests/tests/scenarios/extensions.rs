@@ -4,6 +4,7 @@
 use serde_json::Value;
 use tests::backupd::Outcome;
 use tests::hostile::Extension;
+use tests::server::{Options, PgServer};
 use tests::stack::Stack;
 
 /// Event triggers that change an extension while it is created, and its use: the first acts within the extension's script, so that what it
@@ -126,4 +127,89 @@ fn what_was_added_altered_and_sealed_is_as_it_was() {
     ] {
         assert!(not_proven.contains(what), "{what}: {told:#}");
     }
+}
+
+/// Tables that rest on an extension whose functions work only where the server loaded its library as it started.
+const ON_PRELOADED: &str = "
+CREATE SCHEMA pgsodium;
+CREATE EXTENSION pgsodium WITH SCHEMA pgsodium;
+INSERT INTO pgsodium.key SELECT i, 'key ' || i, pgsodium.derive(i) FROM generate_series(1, 5) i;
+CREATE SCHEMA sealed;
+CREATE DOMAIN sealed.derived AS text CHECK (VALUE IS NULL OR pgsodium.derive(1) IS NOT NULL);
+CREATE TABLE sealed.checked (id bigint PRIMARY KEY, own text, CONSTRAINT derived CHECK (own = pgsodium.derive(id)));
+CREATE TABLE sealed.generated (id bigint, own text GENERATED ALWAYS AS (pgsodium.derive(id)) STORED);
+CREATE TABLE sealed.domained (id bigint, own sealed.derived);
+CREATE TABLE sealed.indexed (id bigint);
+CREATE INDEX indexed_derived ON sealed.indexed (pgsodium.derive(id));
+CREATE TABLE sealed.defaulted (id bigint, own text DEFAULT pgsodium.derive(7));
+CREATE TABLE sealed.keyed (id bigint REFERENCES pgsodium.key (id));
+CREATE TABLE sealed.parts (id bigint) PARTITION BY LIST ((pgsodium.derive(id)));
+CREATE TABLE sealed.part PARTITION OF sealed.parts DEFAULT;
+INSERT INTO sealed.checked SELECT i, pgsodium.derive(i) FROM generate_series(1, 9) i;
+INSERT INTO sealed.generated SELECT generate_series(1, 9);
+INSERT INTO sealed.domained SELECT i, 'x' FROM generate_series(1, 9) i;
+INSERT INTO sealed.indexed SELECT generate_series(1, 9);
+INSERT INTO sealed.defaulted SELECT generate_series(1, 9);
+INSERT INTO sealed.keyed SELECT generate_series(1, 5);
+INSERT INTO sealed.parts SELECT generate_series(1, 9);
+CREATE VIEW sealed.derived_view AS SELECT id, pgsodium.derive(id) FROM sealed.indexed;
+CREATE MATERIALIZED VIEW sealed.filled AS SELECT id, pgsodium.derive(id) AS own FROM sealed.indexed;
+ALTER TABLE sealed.indexed ENABLE ROW LEVEL SECURITY;
+CREATE POLICY derived ON sealed.indexed USING (pgsodium.derive(id) IS NOT NULL);
+CREATE TABLE sealed.plain (id bigint); INSERT INTO sealed.plain VALUES (1)";
+
+/// A scratch server loads no libraries as it starts: that is not the set's fault, whose rows are proven all the same.
+#[test]
+fn what_needs_a_library_from_the_servers_start_is_no_false_alarm() {
+    let _extension = Extension::install_preloaded();
+    let preloaded = [("shared_preload_libraries", "pgsodium")];
+    let stack = Stack::with(&Options {
+        settings: &preloaded,
+        ..Options::default()
+    });
+    stack.server.psql("postgres", ON_PRELOADED);
+    let before = stack.server.told("postgres");
+    stack.backupd(["run"]).succeed();
+    let named = |settings| {
+        PgServer::start_with(&Options {
+            settings,
+            bare: true,
+        })
+    };
+    let (without, with) = (named(&[]), named(&preloaded));
+    let drill = |url: Option<String>| {
+        let call = stack.backupd(["verify", "--drill", "--json"]);
+        let outcome = match url {
+            Some(url) => call.env("BACKUP_DRILL_URL", url).run(),
+            None => call.run(),
+        };
+        let told = outcome.json();
+        assert_eq!(told["verdict"], "proven", "{outcome}");
+        let database = told["databases"][0].clone();
+        assert_eq!(
+            database["differences"],
+            Value::Array(Vec::new()),
+            "{outcome}"
+        );
+        // Each table's rows, those of tables that could not be made among them.
+        assert_eq!(database["digests"], database["tables"], "{outcome}");
+        database["not_proven"].to_string()
+    };
+    for not_proven in [drill(None), drill(Some(without.url("postgres")))] {
+        for what in [
+            "extension pgsodium",
+            "table sealed.checked",
+            "table sealed.generated",
+            "index sealed.indexed_derived",
+        ] {
+            assert!(not_proven.contains(what), "{what}: {not_proven}");
+        }
+        assert!(!not_proven.contains("sealed.plain"), "{not_proven}");
+    }
+    let not_proven = drill(Some(with.url("postgres")));
+    assert!(!not_proven.contains("pgsodium"), "{not_proven}");
+    stack
+        .backupd(["restore", "--yes", "--only", "supabase", "--drop-old"])
+        .succeed();
+    assert!(before == stack.server.told("postgres"));
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tests::backupd::Outcome;
 use tests::by_hand;
 use tests::hostile::{self, Extension, Plants, SETTINGS_THAT_BREAK_CLIENTS, load};
-use tests::server::{Options, PgServer};
+use tests::server::{ADMIN, Options, PgServer};
 use tests::stack::Stack;
 
 fn same(what: &str, before: &str, after: &str) {
@@ -303,21 +303,76 @@ fn plants_bear_nothing_while_sets_are_made_and_proven() {
     }
 }
 
-/// What superusers' code may do there is said in the docs; that it finds no role to raise, here.
+/// With the planter's role and without it, where what it owned would be a superuser's.
 #[test]
-fn plants_change_no_role_of_a_named_server() {
+fn plants_bear_nothing_on_a_named_server() {
     let stack = Stack::new();
-    Plants::set(&stack.server, "postgres");
+    let plants = Plants::set(&stack.server, "postgres");
+    stack.backupd(["run"]).succeed();
+    for role in ["", "CREATE ROLE planter LOGIN"] {
+        let named = PgServer::bare();
+        named.psql("template1", role);
+        let before = named.told_roles();
+        let outcome = stack
+            .backupd(["verify", "--drill"])
+            .env("BACKUP_DRILL_URL", named.url("postgres"))
+            .run();
+        let fruit = plants.fruit(&named);
+        assert!(fruit.is_empty(), "`{role}`: {fruit:#?}; {outcome}");
+        assert!(matches!(outcome.code, Some(0 | 4)), "{outcome}");
+        same("roles of the named server", &before, &named.told_roles());
+        assert_eq!(named.databases(), ["postgres"], "{outcome}");
+        let fruit = plants.fruit(&stack.server);
+        assert!(fruit.is_empty(), "{fruit:#?}");
+    }
+}
+
+/// An event trigger whose function is a plain role's, and tables of pg_cron, which no drill creates: what stands in for them is dropped
+/// behind the event triggers.
+#[test]
+fn an_event_trigger_does_not_fire_on_a_named_server() {
+    let stack = Stack::with(&Options {
+        settings: &[
+            ("shared_preload_libraries", "pg_cron"),
+            ("cron.database_name", "postgres"),
+            ("cron.host", ""),
+        ],
+        ..Options::default()
+    });
+    stack.server.psql(
+        "postgres",
+        "CREATE EXTENSION pg_cron; SELECT cron.schedule('job', '0 0 1 1 *', 'SELECT 1');
+         CREATE ROLE planter LOGIN;
+         CREATE FUNCTION public.dropped() RETURNS event_trigger LANGUAGE plpgsql AS $$
+           BEGIN EXECUTE 'ALTER ROLE planter SUPERUSER'; EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;
+         ALTER FUNCTION public.dropped() OWNER TO planter;
+         CREATE EVENT TRIGGER dropped ON sql_drop EXECUTE FUNCTION public.dropped();
+         ALTER EVENT TRIGGER dropped ENABLE ALWAYS",
+    );
     stack.backupd(["run"]).succeed();
     let named = PgServer::bare();
-    let before = named.told_roles();
+    named.psql("template1", "CREATE ROLE planter LOGIN");
     let outcome = stack
-        .backupd(["verify", "--drill"])
+        .backupd(["verify", "--drill", "--json"])
         .env("BACKUP_DRILL_URL", named.url("postgres"))
         .run();
-    assert!(matches!(outcome.code, Some(0 | 4)), "{outcome}");
-    same("roles of the named server", &before, &named.told_roles());
-    assert_eq!(named.databases(), ["postgres"], "{outcome}");
+    let superusers = "SELECT string_agg(rolname, ' ') FROM pg_roles WHERE rolsuper";
+    assert_eq!(named.psql("template1", superusers), ADMIN, "{outcome}");
+    let told = outcome.json();
+    let database = &told["databases"][0];
+    // Its tables stood there, and were proven; and the event trigger is as it was.
+    assert!(
+        database["not_proven"]
+            .to_string()
+            .contains("extension pg_cron"),
+        "{outcome}"
+    );
+    assert_eq!(database["digests"], database["tables"], "{outcome}");
+    assert_eq!(
+        database["differences"].as_array().map(Vec::len),
+        Some(0),
+        "{outcome}"
+    );
 }
 
 #[test]

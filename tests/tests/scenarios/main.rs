@@ -10,6 +10,7 @@
 )]
 
 mod anomaly;
+mod bounded;
 mod daemon;
 mod doctor;
 mod drill;
@@ -39,6 +40,7 @@ mod restore_storage;
 mod restore_tree;
 mod sets;
 mod settings;
+mod shown;
 mod storage_faults;
 mod variants;
 mod words;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tests::backupd::Outcome;
-use tests::server::Options;
+use tests::server::{Options, PgServer};
+use tests::set;
 use tests::stack::Stack;
 
 fn restore(stack: &Stack, more: &[&str]) -> Outcome {
@@ -198,4 +199,65 @@ fn ctrl_c_at_the_prompt_ends_it() {
         "{text}"
     );
     assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+}
+
+/// Roles are made before anything else, and are not taken away again: it is said which. Those that were there are as they were.
+#[test]
+fn a_restore_that_fails_says_which_roles_stay() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let file = stack.only_set().join("supabase_db.sql.gz");
+    let whole = String::from_utf8(set::unzipped(&file)).unwrap();
+    set::replace(
+        &file,
+        whole.replacen("CREATE TABLE public.posts", "CREATE TABEL public.posts", 1),
+    );
+    for more in [&[][..], &["--roles"]] {
+        let fresh = PgServer::bare();
+        fresh.psql(
+            "template1",
+            "CREATE ROLE authenticator LOGIN PASSWORD 'of the new stack'; CREATE ROLE anon NOINHERIT",
+        );
+        let roles = "SELECT rolname FROM pg_authid WHERE oid >= 16384 ORDER BY rolname";
+        let kept = "SELECT a::text FROM pg_authid a WHERE rolname IN ('anon', 'authenticator', 'supabase_admin') ORDER BY rolname";
+        let (before, as_they_were) = (
+            fresh.psql("template1", roles),
+            fresh.psql("template1", kept),
+        );
+        let call = || {
+            let (from, to) = (stack.server.port().to_string(), fresh.port().to_string());
+            let env = stack.env().into_iter();
+            let env = env.map(|(name, value)| (name, value.replace(&from, &to)));
+            stack
+                .backupd(
+                    ["restore", "--yes", "--only", "supabase"]
+                        .iter()
+                        .chain(more),
+                )
+                .envs(env)
+                .run()
+        };
+        let failed = call();
+        assert_eq!(failed.code, Some(1), "{failed}");
+        let there = fresh.psql("template1", roles);
+        let made: Vec<&str> = there
+            .lines()
+            .filter(|role| !before.lines().any(|before| before == *role))
+            .collect();
+        assert!(made.len() > 5, "{made:?}");
+        let said = failed
+            .stderr
+            .split_once("roles that were missing were created, and stay: ");
+        let (_, said) = said.unwrap_or_else(|| panic!("{failed}"));
+        let mut named: Vec<&str> = said.lines().next().unwrap().split(", ").collect();
+        named.sort_unstable();
+        assert_eq!(named, made, "{failed}");
+        assert!(!failed.stderr.contains("nothing was touched"), "{failed}");
+        assert_eq!(fresh.psql("template1", kept), as_they_were, "{failed}");
+        // Now that they are there, none is made, and none is named.
+        let again = call();
+        assert_eq!(again.code, Some(1), "{again}");
+        assert!(!again.stderr.contains("roles that were missing"), "{again}");
+        assert_eq!(fresh.psql("template1", roles), there);
+    }
 }

@@ -43,8 +43,15 @@ const QUESTIONS: [(&str, &str); 5] = [
 /// Statements that a report names for each thing that the scratch server lacks.
 const EXCUSED_NAMED: usize = 10;
 const NEEDS_EXTENSION: &str = "needs an extension that the scratch server lacks";
-/// Extensions that a server must load as it starts, which a scratch server does not: creating them there fails.
-const PRELOADED: [&str; 3] = ["pgaudit", "pg_net", "timescaledb"];
+/// Extensions whose library a server must load as it starts, which a private server does not: creating them fails without it, or (pgsodium,
+/// which has its key from there) whatever calls their functions does.
+const PRELOADED: [&str; 4] = ["pgaudit", "pg_net", "pgsodium", "timescaledb"];
+/// How an event trigger that is not disabled fires (`pg_event_trigger.evtenabled`), and the words that make it.
+const FIRING: [(char, &str); 3] = [
+    ('O', "ENABLE"),
+    ('R', "ENABLE REPLICA"),
+    ('A', "ENABLE ALWAYS"),
+];
 /// Supabase's extension for secrets.
 const VAULT: &str = "supabase_vault";
 const SECRETS: &str = "vault.secrets";
@@ -215,14 +222,14 @@ impl Drill<'_> {
         if census.extensions().contains(&cron) {
             absent.insert(cron);
         }
-        if self.request.url.is_none() {
-            let preloaded = PRELOADED.map(str::to_owned);
-            absent.extend(
-                preloaded
-                    .into_iter()
-                    .filter(|name| census.extensions().contains(name)),
-            );
+        let mut preloaded = BTreeSet::from(PRELOADED.map(str::to_owned));
+        preloaded.retain(|name| census.extensions().contains(name));
+        if !preloaded.is_empty() {
+            for library in libraries(server).await? {
+                preloaded.remove(&library);
+            }
         }
+        absent.append(&mut preloaded);
         Ok(absent)
     }
 
@@ -314,15 +321,33 @@ impl Drill<'_> {
     }
 
     /// Tables that stood in for those of absent extensions go, with what was made for them: in the census they would look like the
-    /// users'.
+    /// users'. Event triggers keep still: their functions may be anybody's, and would run as the superuser who drops.
     async fn remove_stand_ins(
         &self,
         server: &Server,
         tables: &[LoadedTable],
     ) -> Result<(), ServerError> {
+        let stand_ins: Vec<&LoadedTable> = tables.iter().filter(|table| table.stand_in).collect();
+        if stand_ins.is_empty() {
+            return Ok(());
+        }
+        let mut awake = Vec::new();
+        for (state, words) in FIRING {
+            let question = format!(
+                "SELECT evtname FROM pg_catalog.pg_event_trigger WHERE evtenabled = '{state}'"
+            );
+            for name in server.names(&question).await? {
+                awake.push((ident(&name), words));
+            }
+        }
+        for (name, _) in &awake {
+            server
+                .execute(&format!("ALTER EVENT TRIGGER {name} DISABLE"))
+                .await?;
+        }
         let schemas = self.artifact.census.as_ref();
         let schemas = schemas.and_then(|census| census.kinds.get("schema"));
-        for table in tables.iter().filter(|table| table.stand_in) {
+        for table in stand_ins {
             server
                 .execute(&format!("DROP TABLE {} CASCADE", table.name))
                 .await?;
@@ -336,6 +361,11 @@ impl Drill<'_> {
                     .execute(&format!("DROP SCHEMA {}", ident(&table.name.schema)))
                     .await;
             }
+        }
+        for (name, words) in awake {
+            server
+                .execute(&format!("ALTER EVENT TRIGGER {name} {words}"))
+                .await?;
         }
         Ok(())
     }
@@ -536,6 +566,19 @@ impl Drill<'_> {
     }
 }
 
+/// The libraries that a server loaded as it started, without their directories.
+async fn libraries(server: &Server) -> Result<Vec<String>, ServerError> {
+    let listed = server
+        .names("SELECT pg_catalog.current_setting('shared_preload_libraries')")
+        .await?
+        .concat();
+    let named = listed.split(',').map(|library| {
+        let library = library.trim().trim_matches('"');
+        library.rsplit('/').next().unwrap_or(library).to_owned()
+    });
+    Ok(named.collect())
+}
+
 /// Names some of what failed for a reason that is not the set's.
 fn list(words: &str, faults: &[&LoadFault], found: &mut DatabaseDrill) {
     let more = faults.len().saturating_sub(EXCUSED_NAMED);
@@ -588,7 +631,11 @@ impl Excuses {
         };
         // A provider is loaded as a server starts; what it would refuse a label for is not asked (22023: invalid parameter value).
         let no_provider = fault.statement.starts_with("SECURITY LABEL FOR ") && code == "22023";
-        if fault.is_of_missing_thing() && self.absent.iter().any(of_absent) {
+        // A table that stands in for an extension's has no keys, and columns of text (42830: invalid foreign key, 42804: datatype mismatch).
+        let refers_to_stand_in =
+            ["42830", "42804"].contains(&code) && fault.statement.contains(" FOREIGN KEY ");
+        if (fault.is_of_missing_thing() || refers_to_stand_in) && self.absent.iter().any(of_absent)
+        {
             Some(NEEDS_EXTENSION)
         } else if no_provider && self.no_network {
             Some("needs a provider of security labels, which a private server does not load")

@@ -609,7 +609,15 @@ impl<'a> Loader<'a> {
                 Ok(())
             }
             Err(fault) if self.replaces(&fault, statement).await? => self.made(statement).await,
-            Err(fault) => self.fault(fault),
+            Err(fault) => {
+                // What would belong to a superuser now is not to act as one.
+                if self.request.on_error == OnError::GoOn
+                    && self.gives_to_nobody(&fault, statement).await?
+                {
+                    self.made(statement).await?;
+                }
+                self.fault(fault)
+            }
         }
     }
 

@@ -66,6 +66,11 @@ impl<'a> Words<'a> {
     pub fn of(text: &'a str) -> Self {
         Self { rest: text }
     }
+
+    /// What has not been taken.
+    pub fn rest(&self) -> &'a str {
+        self.rest
+    }
 }
 
 impl Iterator for Words<'_> {

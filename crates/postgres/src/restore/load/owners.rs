@@ -1,13 +1,39 @@
 //! Constraints whose making evaluates users' code: a check of a table or domain that is made behind its rows, and a foreign key where casts of ordinary roles,
 //! keys of partitions or indexes with functions take part. They are made as
 //! their owner.
+//!
+//! Where the server lacks the role that owned something, it would belong to the superuser who loads, and its code would run as a superuser.
+//! It is given to a role that PostgreSQL brings and that may do nothing.
 
 use super::{LoadFault, Loader, session};
 use crate::restore::error::RestoreError;
 use crate::server::{ServerError, ident, literal};
+use crate::sql::words::Words;
 use crate::sql::{Kind, QualifiedName};
 
+/// Has no privileges and no members but the owner of the database that one is in, who is a superuser here.
+const NOBODY: &str = "pg_database_owner";
+/// SQLSTATE of a role, a type and the like that is not there.
+const UNDEFINED_OBJECT: &str = "42704";
+
 impl Loader<'_> {
+    /// Gives to nobody what a statement would have given to a role that the server lacks. Says whether it was that.
+    pub(super) async fn gives_to_nobody(
+        &self,
+        fault: &LoadFault,
+        statement: &str,
+    ) -> Result<bool, LoadFault> {
+        let lacks = |fault: &LoadFault| fault.code.as_deref() == Some(UNDEFINED_OBJECT);
+        let Some(until) = until_new_owner(statement).filter(|_| lacks(fault)) else {
+            return Ok(false);
+        };
+        match session::run(&self.main, &format!("{until} {NOBODY}")).await {
+            // Then it is not the role that is missing, and nothing is there to be owned.
+            Err(fault) if lacks(&fault) || fault.is_of_missing_object() => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
     /// Whether a foreign key's making may evaluate code of ordinary roles.
     pub(super) fn acts_in(&self, table: &QualifiedName, other: Option<&QualifiedName>) -> bool {
         self.late
@@ -98,5 +124,52 @@ impl Loader<'_> {
             literal(&name.to_string())
         );
         Ok(self.main.names(&question).await?.pop())
+    }
+}
+
+/// What stands before the role in `ALTER … OWNER TO role;`.
+fn until_new_owner(statement: &str) -> Option<&str> {
+    let mut words = Words::of(statement);
+    if !words.next()?.is("ALTER") {
+        return None;
+    }
+    let mut is_owner = false;
+    loop {
+        let word = words.next()?;
+        if is_owner && word.is("TO") {
+            break;
+        }
+        is_owner = word.is("OWNER");
+    }
+    let until = &statement[..statement.len() - words.rest().len()];
+    let _role = words.next()?;
+    (words.next()?.is(";") && words.next().is_none()).then_some(until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::until_new_owner;
+
+    #[test]
+    fn a_new_owner_is_the_role_behind_the_keywords() {
+        for (statement, until) in [
+            (
+                "ALTER FUNCTION a.f(integer, \"b OWNER TO c\") OWNER TO \"x OWNER TO y\";",
+                Some("ALTER FUNCTION a.f(integer, \"b OWNER TO c\") OWNER TO"),
+            ),
+            (
+                "ALTER TABLE \"owner\".\"to\" OWNER TO postgres;",
+                Some("ALTER TABLE \"owner\".\"to\" OWNER TO"),
+            ),
+            (
+                "ALTER OPERATOR a.= (oid, oid) OWNER TO planter;",
+                Some("ALTER OPERATOR a.= (oid, oid) OWNER TO"),
+            ),
+            ("ALTER TABLE a OWNER TO b, ADD c integer;", None),
+            ("ALTER TABLE a ENABLE ROW LEVEL SECURITY;", None),
+            ("COMMENT ON TABLE a IS 'OWNER TO b';", None),
+        ] {
+            assert_eq!(until_new_owner(statement), until, "{statement}");
+        }
     }
 }
