@@ -5,6 +5,7 @@ mod names;
 mod parse;
 mod raw;
 mod service;
+mod size;
 mod sources;
 
 use std::collections::BTreeMap;
@@ -164,6 +165,7 @@ impl Environment {
         let step_timeout = parse::step_timeout(&self.vars, problems);
         let lock_timeout = parse::lock_timeout(&self.vars, problems);
         let restore_urls = sources::restore_urls(&self.vars, problems);
+        let min_free = size::min_free(&self.vars, problems);
         let anomaly = parse::anomaly(&self.vars, problems);
         // Judged here too, so that one message names all problems.
         logging::read(&self.vars, problems);
@@ -180,6 +182,7 @@ impl Environment {
                 reconcile,
                 storage_prefix,
                 retention,
+                min_free,
                 anomaly,
                 step_timeout,
                 lock_timeout,

@@ -49,6 +49,7 @@ pub const SETTINGS: &[Setting] = &[
     plain("BACKUP_KEEP_WEEKLY"),
     plain("BACKUP_KEEP_MONTHLY"),
     plain("BACKUP_RETENTION_MIN"),
+    plain("BACKUP_MIN_FREE"),
     plain("BACKUP_ANOMALY_DROP_PERCENT"),
     plain("BACKUP_ANOMALY_IGNORE"),
     plain("BACKUP_STEP_TIMEOUT"),

@@ -56,6 +56,7 @@ pub struct Retention {
     pub backup_keep_weekly: Option<String>,
     pub backup_keep_monthly: Option<String>,
     pub backup_retention_min: Option<String>,
+    pub backup_min_free: Option<String>,
     pub backup_anomaly_drop_percent: Option<String>,
     pub backup_anomaly_ignore: Option<String>,
 }
