@@ -3,7 +3,7 @@
  *   fault KINDS ACTION NTH REPORT DIR[:DIR...] PROGRAM ARGUMENT...
  *
  * KINDS   words of `calls` below, joined by commas; with `bare` among them, renames know no flags, as on file systems of old
- * ACTION  kill (before the call, the program alone, not its children), short (a read or write of half the bytes), or a number: the
+ * ACTION  hold (while a file REPORT.hold is there, calls are not answered; NTH is 0), kill (before the call, the program alone, not its children), short (a read or write of half the bytes), or a number: the
  *         error that the call returns instead of being made; short and errors with a `+`: every one from the Nth on
  * NTH     1 is the first; 0 is none, to count them
  * DIR     only calls that name a file below one of these count (renames by their old name), or whose descriptor is of such a file
@@ -52,6 +52,8 @@ static const struct call { const char *kind; int number; enum where where; } cal
     {"list", SYS_getdents64, OPEN}, {"size", SYS_ftruncate, OPEN}, {"room", SYS_fallocate, OPEN},
     {"sync", SYS_fsync, OPEN}, {"sync", SYS_fdatasync, OPEN}, {"sync", SYS_syncfs, OPEN},
 };
+/* Threads that can be held at once. */
+#define HELD 512
 #define CALLS ((int)(sizeof calls / sizeof *calls))
 
 static void die(const char *what) { perror(what); exit(125); }
@@ -211,11 +213,22 @@ int main(int count, char **words) {
     struct seccomp_notif *asked = calloc(1, sizes.seccomp_notif + sizeof *asked);
     struct seccomp_notif_resp *answer = calloc(1, sizes.seccomp_notif_resp + sizeof *answer);
     long counted = 0;
+    const int holds = !strcmp(action, "hold");
+    char hold[4096];
+    snprintf(hold, sizeof hold, "%s.hold", report);
+    __u64 held[HELD];
+    int holding = 0;
     char hit[8300] = "";
     for (;;) {
         struct pollfd wait = {listener, POLLIN, 0};
         poll(&wait, 1, ended ? 1000 : 50);
         if (!ended && waitpid(program, &status, WNOHANG) == program) ended = 1;
+        if (holding && access(hold, F_OK)) {
+            while (holding) {
+                struct seccomp_notif_resp go = {.id = held[--holding], .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
+                ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &go);
+            }
+        }
         if (!(wait.revents & POLLIN)) {
             /* Nobody is left who could ask. */
             if (wait.revents & (POLLHUP | POLLERR)) break;
@@ -232,6 +245,12 @@ int main(int count, char **words) {
         char file[8200] = "";
         file_of(asked, call, file, sizeof file);
         const int is_flagged = asked->data.nr == SYS_renameat2 && asked->data.args[4] != 0;
+        if (holds && holding < HELD && below(directories, file) && !access(hold, F_OK)) {
+            if (!hit[0]) snprintf(hit, sizeof hit, "%s %s", call->kind, file);
+            held[holding++] = asked->id;
+            counted++;
+            continue;
+        }
         if (is_flagged && listed(kinds, "bare")) {
             answer->flags = 0;
             answer->error = -EINVAL;

@@ -14,6 +14,8 @@ use crate::host::command;
 pub const NAMES: &str = "rename,mkdir,remove";
 /// The error numbers of errno(3) that disks have.
 pub const EIO: i32 = 5;
+/// Cut off by a signal.
+pub const EINTR: i32 = 4;
 /// No space left.
 pub const ENOSPC: i32 = 28;
 
@@ -30,6 +32,8 @@ pub enum Action {
     Short,
     /// So does each one after it.
     ShortOn,
+    /// Calls hang for as long as [`Fault::hold`] says so.
+    Hold,
 }
 
 /// A fault, and where it is told what became of it.
@@ -64,6 +68,7 @@ impl Fault {
             Action::ErrorsOn(number) => format!("{number}+"),
             Action::Short => "short".to_owned(),
             Action::ShortOn => "short+".to_owned(),
+            Action::Hold => "hold".to_owned(),
         };
         let directories: Vec<&str> = directories
             .iter()
@@ -78,6 +83,17 @@ impl Fault {
             directories.join(":"),
         ];
         Self { report, arguments }
+    }
+
+    /// Lets calls hang from now on, or go on.
+    pub fn hold(&self, hold: bool) {
+        let mut file = self.report.clone().into_os_string();
+        file.push(".hold");
+        if hold {
+            fs::write(file, "").unwrap();
+        } else {
+            fs::remove_file(file).unwrap();
+        }
     }
 
     /// The call with this fault in it. When backupd is killed by it, it ends with exit code 137.

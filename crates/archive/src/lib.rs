@@ -21,7 +21,7 @@ pub use attributes::Attributes;
 pub use inspect::inspect;
 pub use listing::{Listed, Lister};
 pub use pack::{Packing, pack};
-pub use tree::{Tree, measure};
+pub use tree::{Tree, check_root, measure};
 pub use unpack::{OutsideLinks, Selection, UnpackError, Unpacked, takes_attributes, unpack};
 pub use walk::{Walked, walk};
 

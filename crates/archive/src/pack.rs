@@ -35,6 +35,8 @@ pub struct Packing<'a> {
     pub lister: Option<Lister<'a>>,
     /// What is left out.
     pub left_out: Option<LeftOut<'a>>,
+    /// Whether a root without anything in it is taken for what it should be.
+    pub may_be_empty: bool,
 }
 
 /// Packs `root`, a directory or a single file, into `out`.
@@ -47,7 +49,12 @@ pub fn pack<'a, W: Write>(
     packing: Packing<'a>,
     cancel: &'a CancellationToken,
 ) -> Result<(W, Packed, Finished), PackError> {
-    let meta = check_root(root)?;
+    let meta = match check_root(root) {
+        Err(PackError::RootEmpty { .. }) if packing.may_be_empty => {
+            fs::metadata(root).map_err(|error| unreadable_root(root, &error))?
+        }
+        checked => checked?,
+    };
     let mut packer = Packer {
         root,
         out,

@@ -633,7 +633,7 @@ fn every_file_is_told_alike_by_packing_and_by_walking() {
         Vec::new(),
         Packing {
             lister: Some(&mut |listed| packed.push(told(listed))),
-            left_out: None,
+            ..Packing::default()
         },
         &cancel,
     )

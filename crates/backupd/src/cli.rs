@@ -44,7 +44,7 @@ pub enum Command {
     Health(Health),
     /// Make one backup set in this process: dump, pack, read back, apply retention
     ///
-    /// Exits 0 when the set is good, 1 when a step failed or nothing could be made, 2 when settings are wrong, 3 when another run is
+    /// Exits 0 when the set is good, 1 when a step or retention behind a good set failed or nothing could be made, 2 when settings are wrong, 3 when another run is
     /// at work, 4 when the set is good and has an anomaly: its source is another one, or lost much of what it had.
     #[command(after_help = AFTER_HELP)]
     Run(Run),
@@ -104,6 +104,9 @@ pub struct Trigger {
     /// When another run is at work, wait for it to end instead of exiting with 3
     #[arg(long)]
     pub wait: bool,
+    /// Go on where there seems to be too little room: the estimate, and what BACKUP_MIN_FREE asks for, stop nothing
+    #[arg(long)]
+    pub ignore_space: bool,
     /// How facts are printed.
     #[command(flatten)]
     pub output: Output,
@@ -126,13 +129,16 @@ pub struct Run {
     /// When another run is at work, wait for it to end instead of exiting with 3
     #[arg(long)]
     pub wait: bool,
+    /// Go on where there seems to be too little room: the estimate, and what BACKUP_MIN_FREE asks for, stop nothing
+    #[arg(long)]
+    pub ignore_space: bool,
     /// How facts are printed.
     #[command(flatten)]
     pub output: Output,
 }
 
 /// How facts are printed.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Output {
     /// Print JSON on standard output
     #[arg(long)]
@@ -224,6 +230,9 @@ pub struct Restore {
     /// Make symbolic links that lead out of the tree; without this, an archive that has one is refused
     #[arg(long)]
     pub allow_outside_links: bool,
+    /// How facts are printed.
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Options of `accept`.

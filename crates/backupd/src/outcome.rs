@@ -16,7 +16,7 @@ pub struct Outcome {
     pub how: How,
     /// The set that was made, good or failed.
     pub made: Option<Made>,
-    /// Why there is no set.
+    /// Why there is no set, or what failed behind a good one.
     pub error: Option<String>,
 }
 
@@ -28,7 +28,7 @@ pub enum How {
     Succeeded,
     /// With a good set, and an anomaly.
     Anomaly,
-    /// With a failed one, or none.
+    /// With a failed one, with none, or with a good one and a failure behind it.
     Failed,
     /// Not begun: another run was at work.
     Locked,
@@ -59,17 +59,26 @@ impl Outcome {
     pub fn of(ended: Result<Finished, RunError>, dir: &Path) -> Self {
         match ended {
             Ok(finished) => Self {
-                how: match (finished.succeeded(), finished.is_odd()) {
+                how: match (finished.is_good(), finished.is_odd()) {
+                    // What was found odd is told besides.
+                    (true, _) if !finished.failed_behind.is_empty() => How::Failed,
                     (true, false) => How::Succeeded,
                     (true, true) => How::Anomaly,
                     (false, _) => How::Failed,
                 },
+                error: (!finished.failed_behind.is_empty()).then(|| {
+                    let failed = finished.failed_behind.join("; ");
+                    if finished.is_good() {
+                        format!("set {} is good, and {failed}", finished.set)
+                    } else {
+                        failed
+                    }
+                }),
                 made: Some(Made {
                     path: dir.join(finished.set.to_string()),
                     removed: finished.pruned.map_or(0, |pruned| pruned.removed.len()),
                     manifest: finished.manifest,
                 }),
-                error: None,
             },
             Err(error) => Self {
                 how: match error {
@@ -86,10 +95,16 @@ impl Outcome {
         }
     }
 
-    /// The manifest, or the failure, as JSON.
+    /// The manifest, with `error` where something failed behind it, or the failure, as JSON.
     pub fn json(&self) -> serde_json::Result<serde_json::Value> {
         match &self.made {
-            Some(made) => serde_json::to_value(&made.manifest),
+            Some(made) => {
+                let mut told = serde_json::to_value(&made.manifest)?;
+                if let (Some(fields), Some(error)) = (told.as_object_mut(), &self.error) {
+                    fields.insert("error".to_owned(), error.as_str().into());
+                }
+                Ok(told)
+            }
             None => serde_json::to_value(NoSet {
                 set: None,
                 status: "failed",
@@ -114,7 +129,7 @@ impl Outcome {
             "FAILED: this set does not count as a backup"
         };
         text.push_str(&format!("{} is {verdict}\n", made.path.display()));
-        if self.how == How::Anomaly {
+        if !made.manifest.anomalies.is_empty() {
             text.push_str(&render::anomaly::what_follows(made.manifest.set));
         }
         Some(text)

@@ -386,6 +386,14 @@ impl Catalog {
         fs::remove_dir_all(self.aside(id, Aside::Removed))
     }
 
+    /// Removes the files of a set without a name. The directory stays: whoever finds it knows that the set was removed.
+    pub fn hollow(&self, id: SetId) -> io::Result<()> {
+        for entry in fs::read_dir(self.aside(id, REMOVED))? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(())
+    }
+
     fn ids(&self) -> io::Result<Vec<SetId>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.root)? {

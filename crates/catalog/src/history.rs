@@ -135,6 +135,14 @@ pub enum Happening {
         /// By which rules.
         reasons: Vec<String>,
     },
+    /// A run's set was good, and retention behind it did not end well. A line of its own, behind that of the run: a run that is killed in
+    /// its retention has told of its set.
+    RetentionFailed {
+        /// The set.
+        set: SetId,
+        /// What was not done, each in a sentence.
+        reasons: Vec<String>,
+    },
     /// The first line of a history whose oldest lines were put away: how the runs ended that they told of.
     Carried(Runs),
 }
@@ -182,7 +190,8 @@ impl Runs {
                 | Happening::Drilled { .. }
                 | Happening::Restored { .. }
                 | Happening::Accepted { .. }
-                | Happening::SetRemoved { .. } => {}
+                | Happening::SetRemoved { .. }
+                | Happening::RetentionFailed { .. } => {}
             }
         }
         runs
@@ -276,7 +285,7 @@ impl History {
             .append(true)
             .mode(0o600)
             .open(guard)?;
-        rustix::fs::flock(&file, FlockOperation::LockExclusive)?;
+        rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
         Ok(file)
     }
 

@@ -10,6 +10,8 @@ use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
 use stream::artifact::Encoding;
 
+use crate::space::MinFree;
+
 /// Everything a run needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -33,6 +35,8 @@ pub struct Config {
     pub storage_prefix: Option<String>,
     /// What is kept.
     pub retention: Policy,
+    /// Room that must remain when a set is made (`BACKUP_MIN_FREE`).
+    pub min_free: MinFree,
     /// What is an anomaly.
     pub anomaly: anomaly::Settings,
     /// Longest time one step may take; `None` is without limit.

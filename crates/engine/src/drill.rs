@@ -19,6 +19,7 @@ use postgres::restore::admin::Admin;
 use postgres::scratch::{self, Fencing, Scratch, ScratchError};
 use postgres::tools::Tools;
 use stream::artifact::Meter;
+use stream::blocking::in_place;
 use stream::durable;
 use tokio_util::sync::CancellationToken;
 
@@ -127,7 +128,7 @@ pub async fn drill(
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<DrillReport, DrillError> {
-    let _lock = lock(request)?;
+    let _lock = in_place(|| lock(request))?;
     let (began, started_at) = (Instant::now(), clock::now());
     let mut report = DrillReport {
         set: request.entry.id,
@@ -154,7 +155,7 @@ pub async fn drill(
     ) {
         clear_up(request).await?;
     }
-    if !request.entry.path.exists() {
+    if !in_place(|| request.entry.path.exists()) {
         return Err(DrillError::Removed {
             set: request.entry.id.to_string(),
         });
@@ -165,7 +166,7 @@ pub async fn drill(
     report.error = done.err().map(|error| error.to_string());
     report.duration_ms = millis(began.elapsed());
     report.verdict = report.judge();
-    keep(request.backup_dir, &report, observer);
+    in_place(|| keep(request.backup_dir, &report, observer));
     Ok(report)
 }
 
@@ -177,11 +178,11 @@ async fn clear_up(request: &DrillRequest<'_>) -> Result<(), DrillError> {
         path: path.clone(),
         source,
     };
-    scratch::sweep(&path).map_err(io)?;
+    in_place(|| scratch::sweep(&path)).map_err(io)?;
     let Some(url) = request.url else {
         return Ok(());
     };
-    let prefix = prefix(request.backup_dir).map_err(io)?;
+    let prefix = in_place(|| prefix(request.backup_dir)).map_err(io)?;
     let sweeping = async {
         let admin = Admin::connect(url, "").await?;
         Ok::<_, RestoreError>(admin.sweep(&prefix).await?)
@@ -277,8 +278,8 @@ async fn perform(
         path: dir.clone(),
         source,
     };
-    scratch::sweep(&dir).map_err(io)?;
-    let prefix = prefix(request.backup_dir).map_err(io)?;
+    in_place(|| scratch::sweep(&dir)).map_err(io)?;
+    let prefix = in_place(|| prefix(request.backup_dir)).map_err(io)?;
     if let Some(url) = request.url {
         report.server = url.to_string();
         let here = identity::of_database(std::slice::from_ref(url)).await;
@@ -295,7 +296,7 @@ async fn perform(
         }
         return Ok(());
     }
-    check_room(request.backup_dir, manifest)?;
+    in_place(|| check_room(request.backup_dir, manifest))?;
     // Each has a server of its own, as roles of one name are others on the server of another database.
     for artifact in databases(manifest) {
         let scratch = start(request, &dir, observer, cancel).await?;

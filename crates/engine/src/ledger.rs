@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::event::{Event, Observer};
 use crate::finding::Outcome as CheckOutcome;
 use crate::plan::Step;
-use crate::preflight::{Preflight, preflight};
+use crate::preflight::Preflight;
 use crate::reconcile::Reconciler;
 use crate::steps::{Context, Failure, Product, perform};
 
@@ -143,9 +143,13 @@ impl<'a> Ledger<'a> {
         self.records.push(record);
     }
 
-    pub async fn preflight(&mut self, config: &Config, cancel: &CancellationToken) -> Preflight {
+    /// Preflight, as it is done by `looking`.
+    pub async fn preflight<E>(
+        &mut self,
+        looking: impl Future<Output = Result<Preflight, E>>,
+    ) -> Result<Preflight, E> {
         self.begin("preflight");
-        let found = preflight(config, cancel).await;
+        let found = looking.await?;
         let notes = found
             .checks
             .iter()
@@ -158,7 +162,7 @@ impl<'a> Ledger<'a> {
             ..Failure::default()
         });
         self.end(failure, notes);
-        found
+        Ok(found)
     }
 
     /// The storage step may have been skipped: what waited for it goes before the set is complete.
@@ -186,7 +190,8 @@ impl<'a> Ledger<'a> {
             cancel: &limit.token,
             observer: self.observer,
         };
-        let expected = found.trees.get(&step.name).map(|tree| tree.bytes);
+        let tree = found.trees.get(&step.name).filter(|tree| tree.is_whole);
+        let expected = tree.map(|tree| tree.bytes);
         let observer = self.observer;
         let mut product = limit
             .watch(caught(perform(step, &context)), || {

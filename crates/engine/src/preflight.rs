@@ -5,8 +5,10 @@
 mod databases;
 mod others;
 mod restorers;
+mod room;
+mod trees;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,22 +20,31 @@ use postgres::databases::Databases;
 use postgres::outlook::Outlook;
 use postgres::server::Facts;
 use postgres::tools::Tools;
-use postgres::words::counted;
 use rustix::fs::Access;
+use stream::blocking::in_place;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use others::{DRILLS_WHERE_IT_IS_AT_WORK, has_vanished};
+pub(crate) use room::make_room;
+pub(crate) use trees::tree_fault;
 
-use crate::config::{Config, DatabaseSource, TreeRole, TreeSource};
+use crate::config::{Config, DatabaseSource};
 use crate::finding::{Blocks, Check, Fault, Outcome};
 use crate::run::RunError;
-use crate::space::{self, SourceSize};
+use crate::space::sample::Glance;
 use crate::steps::Failure;
-use catalog::layout::tree::{CutOff, Names, cut_off};
 
-/// Directories in which other programs keep *their* storage format under Supabase's storage volume. An archive of them taken live
-/// is no backup.
-const FOREIGN_STORES: [(&str, &str); 2] = [(".minio.sys", "MinIO"), (".rustfs.sys", "RustFS")];
+/// How closely preflight looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Every name of every tree is read: for whoever asks what a run would meet.
+    Whole,
+    /// What a run needs. Its steps walk the trees, and say what cannot be read.
+    Run {
+        /// Whether it goes on where there seems to be too little room.
+        ignore_space: bool,
+    },
+}
 
 /// All findings, and what was learnt on the way.
 #[derive(Debug, Default)]
@@ -46,8 +57,14 @@ pub struct Preflight {
     pub databases: BTreeMap<String, DatabaseFacts>,
     /// Databases of Supabase's server that are dumped besides (`BACKUP_DATABASES`).
     pub others: Vec<DatabaseSource>,
-    /// What each readable tree holds, by label.
-    pub trees: BTreeMap<String, Tree>,
+    /// What each readable tree holds, by label; in a run what it held in the last set, or what a glance at it told.
+    pub trees: BTreeMap<String, Glance>,
+    /// Trees that are empty, and should be, by label.
+    pub empty: BTreeSet<String>,
+    /// The newest good set's manifest, where there is one and it can be read.
+    pub last: Option<Arc<Manifest>>,
+    /// Bytes that the next set will need.
+    pub needed: Option<u64>,
 }
 
 /// What a database told.
@@ -78,6 +95,19 @@ impl Preflight {
         let reasons = self.refusals();
         let passing = self.failed(&Blocks::Run).all(|check| check.passing);
         (!reasons.is_empty()).then_some(RunError::Refused { reasons, passing })
+    }
+
+    /// Whether there is too little room, and nothing else is wrong that everything needs.
+    pub(crate) fn lacks_room_alone(&self) -> bool {
+        let mut failed = self.failed(&Blocks::Run).peekable();
+        failed.peek().is_some() && failed.all(|check| matches!(check.fault, Some(Fault::NoRoom(_))))
+    }
+
+    /// Looks at the room anew, behind what was freed.
+    pub(crate) fn look_at_room_again(&mut self, config: &Config, look: Look) {
+        self.checks
+            .retain(|check| !matches!(check.fault, Some(Fault::NoRoom(_))));
+        room::check(config, look, self);
     }
 
     /// Why the named step cannot be done.
@@ -130,9 +160,12 @@ impl Preflight {
 }
 
 /// Looks at everything a run needs; changes nothing. Cancelled, it returns what it has found so far.
-pub async fn preflight(config: &Config, cancel: &CancellationToken) -> Preflight {
-    let mut found = Preflight::default();
-    let directory_usable = check_backup_dir(config, &mut found);
+pub async fn preflight(config: &Config, look: Look, cancel: &CancellationToken) -> Preflight {
+    let mut found = Preflight {
+        last: last_manifest(config).await,
+        ..Preflight::default()
+    };
+    let directory_usable = in_place(|| check_backup_dir(config, &mut found));
     check_tools(config, cancel, &mut found).await;
     // A server that does not answer is waited for; a signal is not.
     let cancelled = tokio::select! {
@@ -143,10 +176,12 @@ pub async fn preflight(config: &Config, cancel: &CancellationToken) -> Preflight
         return found;
     }
     for source in &config.trees {
-        check_tree(config, source, cancel, &mut found).await;
+        trees::check(config, source, look, cancel, &mut found).await;
     }
     if directory_usable {
-        check_space(config, &mut found);
+        let needed = room::needed(config, &found).await;
+        found.needed = Some(needed);
+        in_place(|| room::check(config, look, &mut found));
     }
     found
 }
@@ -216,185 +251,13 @@ async fn check_tools(config: &Config, cancel: &CancellationToken, found: &mut Pr
     }
 }
 
-async fn check_tree(
-    config: &Config,
-    source: &TreeSource,
-    cancel: &CancellationToken,
-    found: &mut Preflight,
-) {
-    let label = source.label.as_str();
-    let blocks = Blocks::Step(label.to_owned());
-    let setting = source.setting();
-    let root = source.root.clone();
-    if let Some(text) = holds_backup_dir(&root, &config.backup_dir) {
-        found.fail(label, &blocks, format!("{setting} {text}"), None);
-        return;
-    }
-    if source.role == TreeRole::Storage
-        && let Some(text) = foreign_store(&root)
-    {
-        found.fail(label, &blocks, format!("{setting} {text}"), None);
-        return;
-    }
-    if source.role == TreeRole::Storage
-        && let Some((outcome, text)) = left_by_a_restore(&root)
-    {
-        let fault = Some(Fault::TreeHalfRestored);
-        let text = format!("{setting} {text}");
-        let check = Check::new(label, outcome, blocks.clone(), text, fault);
-        found.checks.push(check);
-        if outcome == Outcome::Failed {
-            return;
-        }
-    }
-    let token = cancel.clone();
-    let measured = tokio::task::spawn_blocking(move || {
-        let names = Names::of(&root);
-        measure(&root, Some(&|below| names.is_aside(below)), &token)
-    })
-    .await;
-    match measured {
-        Ok(Ok(tree)) => {
-            let text = format!(
-                "{} holds {}, {}",
-                source.root.display(),
-                counted(tree.files, "file"),
-                space::human(tree.bytes)
-            );
-            found.pass(label, text);
-            found.trees.insert(label.to_owned(), tree);
-        }
-        Ok(Err(error)) => {
-            let text = tree_fault(setting, source, &error);
-            let fault = match error {
-                PackError::RootMissing { .. } | PackError::RootEmpty { .. } => {
-                    Some(Fault::NoTree(source.root.clone()))
-                }
-                PackError::Unreadable { .. } => Some(Fault::TreeUnreadable(source.root.clone())),
-                _ => None,
-            };
-            found.fail(label, &blocks, text, fault);
-        }
-        Err(panic) => found.fail(label, &blocks, panic.to_string(), None),
-    }
-}
-
-/// A tree's fault with the setting that names it and what to do.
-pub(crate) fn tree_fault(setting: &str, source: &TreeSource, error: &PackError) -> String {
-    let fix = match error {
-        PackError::RootMissing { .. } | PackError::RootEmpty { .. } => {
-            ": is the volume mounted, and is this the directory the storage service writes to?"
-        }
-        PackError::Unreadable { .. } => {
-            ": run backupd as a user that may read them, or give it the capability DAC_READ_SEARCH"
-        }
-        _ => "",
-    };
-    format!("{setting}={}: {error}{fix}", source.root.display())
-}
-
-fn holds_backup_dir(root: &Path, backup_dir: &Path) -> Option<String> {
-    let inside = backup_dir
-        .canonicalize()
-        .ok()?
-        .starts_with(root.canonicalize().ok()?);
-    inside.then(|| {
-        format!(
-            "{} holds BACKUP_DIR {}: every set would swallow the ones before it; keep them apart",
-            root.display(),
-            backup_dir.display()
-        )
-    })
-}
-
-/// What a restore that is at work, or was cut off, means for a set of its tree.
-fn left_by_a_restore(root: &Path) -> Option<(Outcome, String)> {
-    const UNDO: &str = "`backupd restore --undo --only storage`";
-    let shown = root.display();
-    match cut_off(root) {
-        Ok(None) => None,
-        Ok(Some(CutOff::Unpacking(set))) => Some((
-            Outcome::Warning,
-            format!(
-                "{shown} was not touched by a restore from {set} that did not end: {UNDO} removes what it had unpacked"
-            ),
-        )),
-        Ok(Some(CutOff::Changing(set))) => Some((
-            Outcome::Failed,
-            format!(
-                "{shown} is half restored from {set}: wait for the restore to end, or put back what was there before by {UNDO}"
-            ),
-        )),
-        Err(error) => Some((
-            Outcome::Failed,
-            format!("{shown} cannot be looked at: {error}"),
-        )),
-    }
-}
-
-fn foreign_store(root: &Path) -> Option<String> {
-    let below = std::fs::read_dir(root)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()));
-    for dir in std::iter::once(root.to_owned()).chain(below) {
-        for (mark, name) in FOREIGN_STORES {
-            if dir.join(mark).exists() {
-                return Some(format!(
-                    "{} is {name}'s data directory ({mark} is there), not Supabase's file backend: an archive of it taken while \
-                     {name} runs is no backup; back up the bucket through {name} itself and take `storage` out of BACKUP_SOURCES",
-                    dir.display()
-                ));
-            }
-        }
-    }
-    None
-}
-
-fn check_space(config: &Config, found: &mut Preflight) {
-    let databases = found.databases.iter().map(|(label, told)| SourceSize {
-        label: label.clone(),
-        is_database: true,
-        bytes: told.facts.database_bytes,
-    });
-    let trees = found.trees.iter().map(|(label, tree)| SourceSize {
-        label: label.clone(),
-        is_database: false,
-        bytes: tree.bytes,
-    });
-    let sizes: Vec<SourceSize> = databases.chain(trees).collect();
-    let needed = space::estimate(&sizes, last_manifest(config).as_deref());
-    let subject = "free space";
-    match space::free(&config.backup_dir) {
-        Ok(free) if free < needed => found.fail(
-            subject,
-            &Blocks::Run,
-            format!(
-                "{} has {} free and this set needs about {}: free some space, enlarge the volume, or keep fewer sets",
-                config.backup_dir.display(),
-                space::human(free),
-                space::human(needed)
-            ),
-            Fault::NoRoom(config.backup_dir.clone()),
-        ),
-        Ok(free) => found.pass(
-            subject,
-            format!(
-                "{} free, about {} needed",
-                space::human(free),
-                space::human(needed)
-            ),
-        ),
-        Err(error) => found.fail(subject, &Blocks::Run, error.to_string(), None),
-    }
-}
-
 /// The newest good set's manifest. None where there is none, or where the catalog cannot be read: then the estimate does without it.
-fn last_manifest(config: &Config) -> Option<Arc<Manifest>> {
-    let catalog = Catalog::open_read_only(&config.backup_dir).ok()?;
-    catalog
-        .find(&Selector::Latest, crate::clock::now())
-        .ok()?
-        .entry
-        .manifest
-        .ok()
+async fn last_manifest(config: &Config) -> Option<Arc<Manifest>> {
+    let dir = config.backup_dir.clone();
+    let finding = move || {
+        let catalog = Catalog::open_read_only(&dir).ok()?;
+        let latest = catalog.find(&Selector::Latest, crate::clock::now());
+        latest.ok()?.entry.manifest.ok()
+    };
+    tokio::task::spawn_blocking(finding).await.ok()?
 }

@@ -13,6 +13,7 @@ use catalog::manifest::Reconcile;
 use postgres::dsn::Dsn;
 use postgres::objects::{Object, Objects, ObjectsError};
 use postgres::server::{Server, ServerError};
+use stream::blocking::in_place;
 
 pub use layout::Layout;
 use layout::find_layout;
@@ -57,17 +58,17 @@ impl Reconciler {
         let mut batch = rows.next().await?;
         let layout = match layout {
             LayoutSource::Known(layout) => layout,
-            LayoutSource::Find { root, prefix } => find_layout(root, prefix, &batch),
+            LayoutSource::Find { root, prefix } => in_place(|| find_layout(root, prefix, &batch)),
         };
         let mut reconciler = Self {
-            spill: Spill::begin(dir)?,
+            spill: in_place(|| Spill::begin(dir))?,
             layout,
             objects: 0,
             files: 0,
         };
         while !batch.is_empty() {
             reconciler.objects += batch.len() as u64;
-            reconciler.spill.objects(&reconciler.layout, &batch)?;
+            in_place(|| reconciler.spill.objects(&reconciler.layout, &batch))?;
             batch = rows.next().await?;
         }
         Ok(Some(reconciler))
@@ -88,14 +89,16 @@ impl Reconciler {
             files: self.files,
             ..Reconcile::default()
         };
-        let partitions = self.spill.close()?;
+        let partitions = in_place(|| self.spill.close())?;
         let mut now = None;
         for partition in 0..PARTITIONS {
-            let faulty = join(
-                partitions.objects(partition)?,
-                partitions.files(partition)?,
-                &mut result,
-            )?;
+            let faulty = in_place(|| {
+                join(
+                    partitions.objects(partition)?,
+                    partitions.files(partition)?,
+                    &mut result,
+                )
+            })?;
             if faulty.is_empty() {
                 continue;
             }
@@ -104,7 +107,7 @@ impl Reconciler {
             }
             let there = match now.as_ref().and_then(Option::as_ref) {
                 Some(now) => {
-                    let objects = now.objects(partition)?.into_iter();
+                    let objects = in_place(|| now.objects(partition))?.into_iter();
                     Some(objects.map(|(_, object)| object).collect())
                 }
                 None => None,
@@ -178,7 +181,7 @@ async fn read_again(
     layout: &Layout,
     beside: &Partitions,
 ) -> Result<Option<Partitions>, io::Error> {
-    let mut spill = beside.another()?;
+    let mut spill = in_place(|| beside.another())?;
     let reading = async {
         let server = Server::connect(dsn).await?;
         server.execute("BEGIN READ ONLY").await?;
@@ -190,11 +193,11 @@ async fn read_again(
             if batch.is_empty() {
                 return Ok(());
             }
-            spill.objects(layout, &batch)?;
+            in_place(|| spill.objects(layout, &batch))?;
         }
     };
     match reading.await {
-        Ok(()) => spill.close().map(Some),
+        Ok(()) => in_place(|| spill.close()).map(Some),
         Err(ReconcileError::Objects(error)) => {
             tracing::debug!(%error, "objects were not asked for again");
             Ok(None)

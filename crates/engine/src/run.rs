@@ -15,6 +15,7 @@ use catalog::manifest::{Manifest, RunStatus, StepStatus};
 use catalog::set::SetId;
 use chrono::{DateTime, Utc};
 use stream::artifact::Meter;
+use stream::blocking::in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::anomaly::{look, wait_for_a_person, waits};
@@ -25,7 +26,7 @@ use crate::event::{Event, Observer};
 use crate::identity::name_trees;
 use crate::ledger::{Ledger, StepLimit, millis, tell, warn};
 use crate::plan::{OnFailure, plan};
-use crate::preflight::{Preflight, preflight};
+use crate::preflight::{Look, Preflight, make_room, preflight};
 use crate::prune::{Pruned, prune};
 use crate::steps::Failure;
 use crate::turn::{RefusalNote, Turn, sweep, take_turn};
@@ -42,13 +43,15 @@ pub struct Finished {
     pub bytes: u64,
     /// What retention did; only after success.
     pub pruned: Option<Pruned>,
+    /// What failed when the set was good already, each in a sentence.
+    pub failed_behind: Vec<String>,
     /// Whether the run failed on nothing but passing faults, so that the next may go well with nothing mended.
     pub passing: bool,
 }
 
 impl Finished {
-    /// Whether the set is a recovery point.
-    pub fn succeeded(&self) -> bool {
+    /// Whether the set is a recovery point. The run succeeded when nothing failed behind that, either.
+    pub fn is_good(&self) -> bool {
         self.manifest.status == RunStatus::Succeeded
     }
 
@@ -120,11 +123,11 @@ pub async fn run(
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<Finished, RunError> {
-    let catalog = match Catalog::open(&config.backup_dir) {
+    let catalog = match in_place(|| Catalog::open(&config.backup_dir)) {
         Ok(catalog) => catalog,
         // Preflight has the words for a directory that is missing or not writable, and finds what else must be fixed.
         Err(source) => {
-            let found = preflight(config, cancel).await;
+            let found = preflight(config, origin.look(), cancel).await;
             return Err(found
                 .refused()
                 .unwrap_or_else(|| directory("the backup directory could not be opened")(source)));
@@ -132,8 +135,8 @@ pub async fn run(
     };
     let _lock = take_turn(config, turn, observer, cancel).await?;
     let (began, clock_start) = (clock::now(), Instant::now());
-    let history =
-        History::open(&config.backup_dir).map_err(directory("the history could not be opened"))?;
+    let history = in_place(|| History::open(&config.backup_dir))
+        .map_err(directory("the history could not be opened"))?;
     observer.on(&Event::RunStarted {
         run: SetId::at(began),
         trigger: origin.trigger.clone(),
@@ -145,7 +148,7 @@ pub async fn run(
     };
     let made = make(config, &catalog, &note, began, observer, cancel).await;
     if let Err(error) = &made {
-        note.write(error);
+        in_place(|| note.write(error));
     }
     made
 }
@@ -160,23 +163,23 @@ async fn make(
     cancel: &CancellationToken,
 ) -> Result<Finished, RunError> {
     let (origin, history) = (note.origin, note.history);
-    let leftovers = sweep(catalog, history)
+    let leftovers = in_place(|| sweep(catalog, history))
         .map_err(directory("remains of a killed run could not be removed"))?;
     if !leftovers.is_empty() {
         observer.on(&Event::LeftoversRemoved { names: leftovers });
     }
 
     let mut ledger = Ledger::new(observer);
-    let checked = caught(ledger.preflight(config, cancel)).await;
-    let found = checked.map_err(RunError::Defect)?;
+    let looking = look_around(config, catalog, note, observer, cancel);
+    let checked = caught(ledger.preflight(looking)).await;
+    let found = checked.map_err(RunError::Defect).flatten()?;
     if cancel.is_cancelled() {
         return Err(RunError::Interrupted);
     }
     let found = found.refused().map_or(Ok(found), Err)?;
-    wait_for_a_person(config, origin, catalog, &found, observer)?;
+    in_place(|| wait_for_a_person(config, origin, catalog, &found, observer))?;
 
-    let partial = catalog
-        .begin(began)
+    let partial = in_place(|| catalog.begin(began))
         .map_err(directory("the set's directory could not be made"))?;
     observer.on(&Event::SetBegun { set: partial.id });
     let mut manifest = Manifest::begin(partial.id, &origin.trigger, began);
@@ -192,31 +195,64 @@ async fn make(
     let filled = filled.map_err(RunError::Defect).flatten();
     let outcome = match filled {
         Ok(()) if cancel.is_cancelled() => Err(RunError::Interrupted),
-        Ok(()) => finish(
-            config,
-            catalog,
-            history,
-            &partial,
-            &mut manifest,
-            &mut ledger,
-        )
+        Ok(()) => in_place(|| {
+            finish(
+                config,
+                catalog,
+                history,
+                &partial,
+                &mut manifest,
+                &mut ledger,
+            )
+        })
         .map_err(directory("the set could not be completed")),
         Err(error) => Err(error),
     };
     if let Err(error) = outcome {
-        discard(catalog, partial, observer);
+        in_place(|| discard(catalog, partial, observer));
         return Err(error);
     }
 
-    Ok(conclude(
-        config,
-        catalog,
-        history,
-        observer,
-        manifest,
-        note.began,
-        ledger.passing,
-    ))
+    Ok(in_place(|| {
+        conclude(
+            config,
+            catalog,
+            history,
+            observer,
+            manifest,
+            note.began,
+            ledger.passing,
+        )
+    }))
+}
+
+/// Preflight. Where room is wanting and nothing else, what retention lets go is removed first, unless the run would wait for a person.
+async fn look_around(
+    config: &Config,
+    catalog: &Catalog,
+    note: &RefusalNote<'_>,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<Preflight, RunError> {
+    let look = note.origin.look();
+    let mut found = preflight(config, look, cancel).await;
+    if found.lacks_room_alone() && !cancel.is_cancelled() {
+        in_place(|| wait_for_a_person(config, note.origin, catalog, &found, observer))?;
+        let made =
+            in_place(|| make_room(config, look, &mut found, catalog, note.history, observer));
+        match made {
+            Ok(pruned) => {
+                for fault in pruned.unwrap_or_default().faults() {
+                    warn(observer, "preflight", fault);
+                }
+            }
+            Err(error) => {
+                let text = format!("retention could make no room: {error}");
+                warn(observer, "preflight", text);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The backup directory failed under what was being done.
@@ -251,15 +287,17 @@ fn conclude(
         error: manifest.first_error(),
         anomalies: manifest.anomalies.len(),
     };
+    let mut failed_behind = Vec::new();
     if let Err(error) = history.append(clock::now(), &happening) {
         let text = format!("the history could not be written: {error}");
-        warn(observer, "manifest", text);
+        warn(observer, "manifest", text.clone());
+        failed_behind.push(text);
     }
-    let pruned = if status == RunStatus::Succeeded {
-        retain(config, catalog, history, observer)
-    } else {
-        None
-    };
+    let pruned = (status == RunStatus::Succeeded).then(|| {
+        let (pruned, faults) = retain(config, catalog, history, set, observer);
+        failed_behind.extend(faults);
+        pruned
+    });
     observer.on(&Event::RunFinished {
         set: Some(set),
         status,
@@ -270,7 +308,8 @@ fn conclude(
         set,
         manifest,
         bytes,
-        pruned,
+        pruned: pruned.flatten(),
+        failed_behind,
         passing: passing && status != RunStatus::Succeeded,
     }
 }
@@ -284,11 +323,18 @@ impl Origin {
             host: names.nodename().to_string_lossy().into_owned(),
             backupd: backupd.to_owned(),
             careful: false,
+            ignore_space: false,
+        }
+    }
+
+    fn look(&self) -> Look {
+        Look::Run {
+            ignore_space: self.ignore_space,
         }
     }
 }
 
-/// Who runs, where and why: for the manifest.
+/// Who runs, where and why, and what was said with it.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// `manual`, `schedule`, `catch-up`, ….
@@ -299,6 +345,8 @@ pub struct Origin {
     pub backupd: String,
     /// Whether the run waits for a person where the sets here are of other sources: a daemon's first by itself.
     pub careful: bool,
+    /// Whether it goes on where there seems to be too little room.
+    pub ignore_space: bool,
 }
 
 /// The data steps, the manifest before verification, and verification.
@@ -333,7 +381,7 @@ async fn fill(
     ledger.forget_objects();
     ledger.begin("manifest");
     manifest.steps.clone_from(&ledger.records);
-    let written = manifest.write(&partial.dir);
+    let written = in_place(|| manifest.write(&partial.dir));
     ledger.end(
         written.err().map(|error| Failure {
             message: format!("manifest.json could not be written: {error}"),
@@ -433,25 +481,38 @@ fn finish(
     catalog.seal(partial, manifest)
 }
 
-/// Retention after a good run. The set is made and good: what fails here is told, and fails nothing.
+/// Retention after a good run, and what of it failed: the set is good all the same, the run is not.
 fn retain(
     config: &Config,
     catalog: &Catalog,
     history: &History,
+    set: SetId,
     observer: &dyn Observer,
-) -> Option<Pruned> {
-    match prune(catalog, history, &config.retention, clock::now(), observer) {
+) -> (Option<Pruned>, Vec<String>) {
+    let (pruned, faults) = match prune(catalog, history, &config.retention, clock::now(), observer)
+    {
         Ok(pruned) => {
-            for fault in pruned.faults() {
-                warn(observer, "retention", fault);
-            }
-            Some(pruned)
+            let faults = pruned.faults();
+            (Some(pruned), faults)
         }
-        Err(error) => {
-            warn(observer, "retention", error.to_string());
-            None
-        }
+        Err(error) => (None, vec![error.to_string()]),
+    };
+    if faults.is_empty() {
+        return (pruned, faults);
     }
+    for fault in &faults {
+        warn(observer, "retention", fault.clone());
+    }
+    let reasons = vec![format!("retention failed: {}", faults.join("; "))];
+    let failed = Happening::RetentionFailed {
+        set,
+        reasons: reasons.clone(),
+    };
+    if let Err(error) = history.append(clock::now(), &failed) {
+        let text = format!("the history could not be written: {error}");
+        warn(observer, "retention", text);
+    }
+    (pruned, reasons)
 }
 
 fn discard(catalog: &Catalog, partial: PartialSet, observer: &dyn Observer) {

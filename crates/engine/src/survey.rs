@@ -97,7 +97,7 @@ pub enum RunResult {
     Succeeded,
     /// With a good set, and an anomaly.
     Anomaly,
-    /// With a failed one, or none.
+    /// With a failed one, with none, or with a good one and a failure behind it.
     Failed,
     /// Cut off from outside: a stopped daemon, a power cut.
     Interrupted,
@@ -219,6 +219,10 @@ fn read(
         }
     }
     survey.last_run = records.iter().rev().find_map(as_run).map(|mut run| {
+        if let Some(why) = retention_failed(&records, run.set) {
+            run.result = RunResult::Failed;
+            run.error = Some(why);
+        }
         let entry = survey.sets.iter().find(|entry| Some(entry.id) == run.set);
         if let Some(manifest) = entry.and_then(Entry::manifest) {
             run.steps.clone_from(&manifest.steps);
@@ -248,6 +252,20 @@ fn as_drill(record: &Record) -> Option<LastDrill> {
         differences: differences.clone(),
         not_proven: *not_proven,
     })
+}
+
+/// Why retention failed behind the run of this set, which is the last one.
+fn retention_failed(records: &[Record], of: Option<SetId>) -> Option<String> {
+    let of = of?;
+    records
+        .iter()
+        .rev()
+        .find_map(|record| match &record.happening {
+            Happening::RetentionFailed { set, reasons } if *set == of => {
+                Some(format!("set {set} is good, and {}", reasons.join("; ")))
+            }
+            _ => None,
+        })
 }
 
 fn as_run(record: &Record) -> Option<LastRun> {
@@ -299,6 +317,7 @@ fn as_run(record: &Record) -> Option<LastRun> {
         | Happening::Accepted { .. }
         | Happening::SetRemoved { .. }
         | Happening::ServiceStarted { .. }
+        | Happening::RetentionFailed { .. }
         | Happening::Carried(_) => None,
     }
 }

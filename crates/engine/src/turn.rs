@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use catalog::catalog::Catalog;
 use catalog::history::{Happening, History};
 use catalog::lock::{Lock, LockError};
+use stream::blocking::in_place;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
@@ -83,7 +84,7 @@ pub(crate) async fn take_turn(
 ) -> Result<Lock, RunError> {
     let mut told = false;
     loop {
-        match Lock::acquire(&config.backup_dir, clock::now(), "a backup run") {
+        match in_place(|| Lock::acquire(&config.backup_dir, clock::now(), "a backup run")) {
             Ok(lock) => return Ok(lock),
             Err(LockError::Held { by }) if turn == Turn::Wait => {
                 if !told {

@@ -16,6 +16,7 @@ use postgres::restore::{custom_inventory, custom_list};
 use postgres::tools::Tools;
 use serde::Serialize;
 use stream::artifact::{Compression, Meter};
+use stream::blocking::in_place;
 use stream::read::{ArtifactReader, ReadBack, hash_file, read_regular};
 use tokio_util::sync::CancellationToken;
 
@@ -117,8 +118,10 @@ pub async fn verify_set(
     reading: &Reading<'_>,
 ) -> Result<Report, Interrupted> {
     let mut report = Report::default();
-    check_listing(dir, manifest, &mut report);
-    check_sums(dir, manifest, &mut report);
+    in_place(|| {
+        check_listing(dir, manifest, &mut report);
+        check_sums(dir, manifest, &mut report);
+    });
     verify_artifacts(dir, manifest, reading, &mut report).await?;
     Ok(report)
 }
@@ -132,7 +135,7 @@ pub async fn verify_artifacts(
 ) -> Result<(), Interrupted> {
     for artifact in &manifest.artifacts {
         let path = dir.join(&artifact.file);
-        match fs::symlink_metadata(&path) {
+        match in_place(|| fs::symlink_metadata(&path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 report.tell(&artifact.file, Flaw::Missing, "missing");
                 continue;

@@ -17,6 +17,7 @@ pub mod properties;
 pub mod remark;
 pub mod restore;
 pub mod roles;
+pub mod sample;
 pub mod scratch;
 pub mod server;
 mod session;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::copy::{Row, TableRows};
+use crate::dsn::Dsn;
 use crate::server::{Server, ServerError};
 
 /// Rows given at once: some hundred kilobytes.
@@ -51,6 +52,18 @@ pub enum ObjectsError {
 pub struct Objects<'a> {
     rows: TableRows<'a>,
     columns: Vec<&'static str>,
+}
+
+/// Whether a database has any object that should have a file; none where it has no table of them. Waits for no lock.
+pub async fn are_there(dsn: &Dsn) -> Result<Option<bool>, ObjectsError> {
+    let server = Server::connect(dsn).await?;
+    server
+        .execute("BEGIN READ ONLY; SET LOCAL lock_timeout = '2s'")
+        .await?;
+    match Objects::open(&server).await? {
+        Some(mut objects) => Ok(Some(!objects.next().await?.is_empty())),
+        None => Ok(None),
+    }
 }
 
 impl<'a> Objects<'a> {

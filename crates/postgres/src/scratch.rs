@@ -14,6 +14,7 @@ use std::os::unix::fs::{FileExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use stream::blocking::in_place;
 use stream::child::{ChildError, Program, Service};
 use stream::durable;
 use stream::fence::{self, Fence, FenceError, Limits};
@@ -189,7 +190,7 @@ impl Scratch {
             .output(cancel)
             .await?;
         if let Some(account) = accounts.server {
-            account::give(&data, account).map_err(failed)?;
+            in_place(|| account::give(&data, account)).map_err(failed)?;
             lchown(sockets.path(), Some(account.uid), Some(account.gid)).map_err(failed)?;
         }
         let log = File::options()
@@ -247,7 +248,7 @@ impl Scratch {
     /// Ends it and removes all it had.
     pub async fn stop(self) -> io::Result<()> {
         self.service.quit().await;
-        fs::remove_dir_all(&self.dir)
+        in_place(|| fs::remove_dir_all(&self.dir))
     }
 
     /// By the file that was opened for it: what lies under the name now is the server's to say.

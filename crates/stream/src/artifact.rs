@@ -38,6 +38,24 @@ impl Compression {
             Self::Zstd { .. } => ".zst",
         }
     }
+
+    /// Bytes that data become.
+    pub fn size_of(self, data: &[u8]) -> io::Result<u64> {
+        let packed = match self {
+            Self::None => return Ok(data.len() as u64),
+            Self::Gzip { level } => {
+                let mut writer = GzipWriter::new(Vec::new(), level, 1)?;
+                writer.write_all(data)?;
+                writer.finish()?
+            }
+            Self::Zstd { level } => {
+                let mut writer = ZstdWriter::new(Vec::new(), level, 1)?;
+                writer.write_all(data)?;
+                writer.finish()?
+            }
+        };
+        Ok(packed.len() as u64)
+    }
 }
 
 /// Compression, and the threads it may use.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RawDir, fstat, openat, rmdir, statat, unlink, unlinkat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 
 /// Directories of one way down that are open at a time. The upper ones are closed, and found again by `..`.
@@ -25,7 +25,7 @@ const SHOWN_BYTES: usize = 1024;
 /// Opens a directory in another one, not through a symbolic link.
 pub fn open_directory(parent: BorrowedFd<'_>, name: impl Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(parent, name, flags, Mode::empty())
+    name.into_with_c_str(|name| retry_on_intr(|| openat(parent, name, flags, Mode::empty())))
 }
 
 /// A way down through directories, each with what its user knows of it.

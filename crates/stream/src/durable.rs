@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 /// Sets hold password hashes and people's data: for their owner alone.
 const FILE_MODE: u32 = 0o600;
@@ -72,8 +72,12 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// Makes everything below a directory survive a power cut, with whatever else its file system has not written yet: a flush a file would
 /// take longer.
+///
+/// A signal that comes meanwhile cuts syncfs(2) off on some file systems (FUSE, NFS); the standard library asks again by itself, rustix
+/// does not.
 pub fn sync_tree(dir: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(dir)?)?)
+    let dir = File::open(dir)?;
+    Ok(retry_on_intr(|| rustix::fs::syncfs(&dir))?)
 }
 
 /// The name a file has until it is complete.

@@ -3,6 +3,7 @@
 
 pub mod alike;
 pub mod artifact;
+pub mod blocking;
 pub mod child;
 pub mod digest;
 pub mod directory;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use flate2::bufread::MultiGzDecoder;
 use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest, Sha256};
 
 use crate::artifact::{Compression, Meter};
@@ -131,7 +131,7 @@ impl Read for ArtifactReader {
 /// Opens a regular file, and nothing else: no symbolic link is followed, and a pipe or a device that stands there is an error at once.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = match openat(CWD, path, flags, Mode::empty()) {
+    let file = match retry_on_intr(|| openat(CWD, path, flags, Mode::empty())) {
         Ok(file) => File::from(file),
         // A link, or a socket.
         Err(Errno::LOOP | Errno::NXIO) => return Err(io::Error::other("is no regular file")),

@@ -229,6 +229,46 @@ fn a_missing_or_empty_or_foreign_storage_root_fails_its_step_by_name() {
     }
 }
 
+/// Facts tell a volume that is not mounted from one that nobody has used: the database knows.
+#[test]
+fn an_empty_storage_root_is_as_it_should_be_where_there_are_no_objects() {
+    let stack = Stack::new();
+    let root = stack.server.root().join("void");
+    fs::create_dir(&root).unwrap();
+    let call = |arguments: &[&str]| stack.backupd(arguments).env("SUPABASE_STORAGE_PATH", &root);
+    let wrong = call(&["check"]).run();
+    assert_eq!(wrong.code, Some(1), "{wrong}");
+    assert!(
+        wrong.stdout.contains("storage.objects has objects"),
+        "{wrong}"
+    );
+    stack.server.psql(
+        "postgres",
+        "SET session_replication_role = replica; DELETE FROM storage.objects",
+    );
+    for turn in 0..2 {
+        let check = call(&["check"]).succeed();
+        assert!(check.stdout.contains("nobody has uploaded"), "{check}");
+        let run = call(&["run"]).run();
+        assert_eq!(run.code, Some(0), "{turn}: {run}");
+    }
+    let set = stack.sets().pop().unwrap();
+    assert_eq!(stack.manifest(&set)["storage"]["files"], 0);
+    stack.backupd(["verify"]).succeed();
+    // It comes back as empty as it was.
+    fs::write(root.join("later"), "x").unwrap();
+    call(&["restore", "--only", "storage", "--yes"]).succeed();
+    assert!(names(&root).is_empty(), "{:?}", names(&root));
+    // Extra paths have no database to ask.
+    let extra = format!("keys={}", root.display());
+    let failed = stack
+        .backupd(["run"])
+        .env("BACKUP_EXTRA_PATHS", extra)
+        .run();
+    assert_eq!(failed.code, Some(1), "{failed}");
+    assert!(failed.stderr.contains("is the volume mounted"), "{failed}");
+}
+
 #[test]
 fn unreadable_storage_files_are_told_by_check_and_fail_the_step_by_name() {
     let stack = Stack::new();
@@ -370,7 +410,7 @@ fn a_full_disk_is_named_and_harms_no_older_set() {
         return;
     }
     let stack = Stack::new();
-    // Random bytes do not shrink, as the estimate hopes they do: the disk fills mid-dump.
+    // Random bytes do not shrink: the disk fills mid-dump.
     stack.server.psql(
         "postgres",
         "CREATE TABLE public.noise AS SELECT extensions.gen_random_bytes(1024) AS b FROM generate_series(1, 98304)",
@@ -382,7 +422,11 @@ fn a_full_disk_is_named_and_harms_no_older_set() {
         .run();
     assert_eq!(outcome.code, Some(0), "{outcome}");
     let older = stack.only_set();
-    let outcome = stack.backupd(["run"]).run();
+    // A sample of the rows tells that they will not fit.
+    let refused = stack.backupd(["run"]).run();
+    assert_eq!(refused.code, Some(1), "{refused}");
+    assert!(refused.stderr.contains("--ignore-space"), "{refused}");
+    let outcome = stack.backupd(["run", "--ignore-space"]).run();
     assert_eq!(outcome.code, Some(1), "{outcome}");
     assert!(
         outcome.stderr.contains("No space left on device"),

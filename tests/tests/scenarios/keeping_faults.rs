@@ -239,10 +239,15 @@ impl<'a> Trials<'a> {
         hit: &str,
     ) -> Result<&'static str, String> {
         let good = found.new.values().filter(|good| **good).count();
-        let is_told =
-            outcome.stderr.contains("retention") || outcome.stderr.contains("counts as open");
-        if outcome.code == Some(0) && found.old != self.kept && !is_told {
-            return Err("retention did not do its work, and nothing is said".to_owned());
+        let is_open = outcome.stderr.contains("counts as open");
+        if outcome.code == Some(0) && found.old != self.kept && !is_open {
+            return Err("retention did not do its work, and the exit code is 0".to_owned());
+        }
+        let failed_behind = ["retention failed: ", "the history could not be written: "]
+            .iter()
+            .any(|words| outcome.stderr.contains(words));
+        if outcome.code == Some(0) && failed_behind {
+            return Err("something failed behind the set, and the exit code is 0".to_owned());
         }
         let lines = self.shelf.history()?;
         let is_kept = lines
@@ -259,6 +264,9 @@ impl<'a> Trials<'a> {
         match (outcome.code, good) {
             (Some(0), 1) if outcome.stdout.contains("is good") => Ok("a good set"),
             (Some(4), 1) if outcome.stdout.contains("is good") => Ok("a good set, and an anomaly"),
+            (Some(1), 1) if outcome.stdout.contains("is good") && failed_behind => {
+                Ok("a good set, and a failure behind it")
+            }
             (Some(1), 0) if found.new.is_empty() => Ok("told, no set"),
             (Some(1), 0) if outcome.stdout.contains("FAILED") => Ok("told, a failed set"),
             _ => Err(format!("{good} new good sets")),

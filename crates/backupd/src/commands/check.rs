@@ -2,7 +2,7 @@
 
 use engine::clock;
 use engine::finding::Outcome;
-use engine::preflight::preflight;
+use engine::preflight::{Look, preflight};
 
 use super::{Exit, Refusal, print_json, print_text};
 use crate::cli::Output;
@@ -16,7 +16,7 @@ pub async fn execute(
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     let config = environment.config(clock::now())?;
-    let found = preflight(&config, &signals.token).await;
+    let found = preflight(&config, Look::Whole, &signals.token).await;
     if signals.token.is_cancelled() {
         return Ok(Exit::Interrupted(signals.exit_code()));
     }

@@ -22,7 +22,10 @@ pub async fn execute(
     let config = environment.config(clock::now())?;
     let drill_always = environment.drill_always()?;
     let progress = Progress::start(&environment.logging()?);
-    let origin = Origin::here("manual", env!("CARGO_PKG_VERSION"));
+    let origin = Origin {
+        ignore_space: asked.ignore_space,
+        ..Origin::here("manual", env!("CARGO_PKG_VERSION"))
+    };
     let turn = if asked.wait { Turn::Wait } else { Turn::AtOnce };
     let ended = Box::pin(run(&config, &origin, turn, &progress, &signals.token)).await;
     progress.clear();

@@ -15,7 +15,10 @@ pub async fn execute(
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     let socket = environment.control_socket()?;
-    let request = Request::Trigger { wait: asked.wait };
+    let request = Request::Trigger {
+        wait: asked.wait,
+        ignore_space: asked.ignore_space,
+    };
     let mut client = Client::ask(&socket, &request).await?;
     // Without waiting, only a refusal is of interest.
     let progress = if asked.no_wait {

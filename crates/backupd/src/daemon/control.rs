@@ -33,7 +33,12 @@ const SOCKET_MODE: u32 = 0o600;
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
     /// A run now; `wait` for its turn when another is at work.
-    Trigger { wait: bool },
+    Trigger {
+        wait: bool,
+        /// Whatever room there seems to be.
+        #[serde(default)]
+        ignore_space: bool,
+    },
     /// The state.
     Status,
 }
@@ -116,9 +121,9 @@ async fn answer(connection: UnixStream, state: &State, runner: &Arc<Runner>) -> 
             let report = Box::new(state.report(clock::now()));
             tell(&mut write, &Answer::Report(report)).await
         }
-        Ok(Request::Trigger { wait }) => {
+        Ok(Request::Trigger { wait, ignore_space }) => {
             let turn = if wait { Turn::Wait } else { Turn::AtOnce };
-            let mut told = runner.begin("trigger", turn);
+            let mut told = runner.begin("trigger", turn, ignore_space);
             loop {
                 match told.recv().await {
                     Ok(Told::Event(event)) => tell(&mut write, &Answer::Event(event)).await?,

@@ -39,6 +39,10 @@ use state::State;
 /// Callers of the control socket have this long to take the last words of a cancelled run.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// A cancelled run ends within moments, unless a disk hangs; then the process does not wait for it. Shorter than the `stop_grace_period`
+/// of our Compose file, at whose end it would be killed.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
 /// Why the daemon could not begin, or could not go on.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are named in the messages")]
@@ -127,7 +131,14 @@ pub async fn serve(service: Service, cancel: &CancellationToken) -> Result<(), S
     tasks.close();
     if !tasks.is_empty() {
         info!("stopping: the run at work is being ended");
-        tasks.wait().await;
+        if tokio::time::timeout(ENDS_WITHIN, tasks.wait())
+            .await
+            .is_err()
+        {
+            warn!(
+                "the run at work does not end: a disk or a server hangs. It is left; the next start clears up behind it"
+            );
+        }
         tokio::time::sleep(LAST_WORDS).await;
     }
     answering.cancel();

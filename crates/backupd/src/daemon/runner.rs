@@ -69,8 +69,17 @@ impl Runner {
     }
 
     /// Begins a run, or lets it wait for its turn. It goes on whether somebody listens or not.
-    pub fn begin(self: &Arc<Self>, trigger: &str, turn: Turn) -> broadcast::Receiver<Told> {
-        self.start(Origin::here(trigger, env!("CARGO_PKG_VERSION")), turn)
+    pub fn begin(
+        self: &Arc<Self>,
+        trigger: &str,
+        turn: Turn,
+        ignore_space: bool,
+    ) -> broadcast::Receiver<Told> {
+        let origin = Origin {
+            ignore_space,
+            ..Origin::here(trigger, env!("CARGO_PKG_VERSION"))
+        };
+        self.start(origin, turn)
     }
 
     /// Begins a run that nobody asked for. The first waits for a person where the sets here are of other sources.
@@ -121,7 +130,8 @@ impl Runner {
 /// What the scheduler makes of a run's end; nothing of one that was not made.
 fn how(ended: &Result<Finished, RunError>) -> Option<Ended> {
     match ended {
-        Ok(finished) if finished.succeeded() => Some(Ended::Well),
+        // Another set would not be better: what failed behind it is told by health.
+        Ok(finished) if finished.is_good() => Some(Ended::Well),
         Ok(Finished { passing: true, .. }) | Err(RunError::Refused { passing: true, .. }) => {
             Some(Ended::Passing)
         }

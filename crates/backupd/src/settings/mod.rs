@@ -6,6 +6,7 @@ mod logging;
 mod parse;
 mod service;
 mod setting;
+mod size;
 mod sources;
 mod table;
 
@@ -34,10 +35,10 @@ use table::{
     BACKUP_ANOMALY_DROP_PERCENT, BACKUP_ANOMALY_IGNORE, BACKUP_COMPRESSION,
     BACKUP_COMPRESSION_LEVEL, BACKUP_CONTROL_SOCKET, BACKUP_DIR, BACKUP_DRILL, BACKUP_DRILL_FENCE,
     BACKUP_DRILL_URL, BACKUP_DUMP_FORMAT, BACKUP_HTTP_ADDR, BACKUP_KEEP_DAILY, BACKUP_KEEP_LAST,
-    BACKUP_KEEP_MONTHLY, BACKUP_KEEP_WEEKLY, BACKUP_LOCK_TIMEOUT, BACKUP_PG_BINDIR,
-    BACKUP_RECONCILE, BACKUP_RESTORE_URLS, BACKUP_RETENTION_DAYS, BACKUP_RETENTION_MIN,
-    BACKUP_STEP_TIMEOUT, BACKUP_STORAGE_PREFIX, BACKUP_THREADS, Compressor, MAX_THREADS, SETTINGS,
-    SUPABASE_STORAGE_PATH,
+    BACKUP_KEEP_MONTHLY, BACKUP_KEEP_WEEKLY, BACKUP_LOCK_TIMEOUT, BACKUP_MIN_FREE,
+    BACKUP_PG_BINDIR, BACKUP_RECONCILE, BACKUP_RESTORE_URLS, BACKUP_RETENTION_DAYS,
+    BACKUP_RETENTION_MIN, BACKUP_STEP_TIMEOUT, BACKUP_STORAGE_PREFIX, BACKUP_THREADS, Compressor,
+    MAX_THREADS, SETTINGS, SUPABASE_STORAGE_PATH,
 };
 
 /// Everything that is wrong with the settings.
@@ -317,6 +318,7 @@ impl Environment {
         let written = format_and_encoding(reader);
         let retention = retention(reader);
         let anomaly = anomalies(reader);
+        let min_free = reader.read(&BACKUP_MIN_FREE);
         let (reconcile, storage_prefix, step_timeout, lock_timeout) = (
             reader.read(&BACKUP_RECONCILE),
             reader.read(&BACKUP_STORAGE_PREFIX),
@@ -339,6 +341,7 @@ impl Environment {
             reconcile: reconcile?,
             storage_prefix,
             retention: retention?,
+            min_free: min_free?,
             anomaly: anomaly?,
             step_timeout: step_timeout?,
             lock_timeout: lock_timeout?,

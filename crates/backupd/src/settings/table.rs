@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use engine::config::{OtherDatabases, ReconcileMode};
+use engine::space::MinFree;
 use policy::anomaly::Pattern;
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
@@ -19,6 +20,7 @@ use super::parse::{
 };
 use super::setting::Fallback::{Absent, Required, Text};
 use super::setting::{Entry, Setting, Theme, settings};
+use super::size::min_free;
 use super::sources::{Wanted, jdbc_or_dsn, others, prefix, wanted};
 
 /// More sets than any installation keeps; keeps sums of days far from overflow.
@@ -81,6 +83,8 @@ settings! {
     Making {
         plain BACKUP_DIR: PathBuf = Text("/backups"), absolute,
             "Where sets are kept. Must exist: a missing directory is most often a lost mount.";
+        plain BACKUP_MIN_FREE: MinFree = Text("16MiB"), min_free,
+            "Room that must remain in `BACKUP_DIR` when a set is made: bytes with a unit (`500MB`, `2GiB`), a part of the file system (`5%`), or `0`. Where the [estimate](operations.md#room) and this are more than is free, a run first removes what retention lets go, and begins only when that is enough. `run --ignore-space` and `trigger --ignore-space` go on all the same.";
         plain BACKUP_DUMP_FORMAT: DumpFormat = Text("plain"), |value| choice(value, &[("plain", DumpFormat::Plain), ("custom", DumpFormat::Custom)]),
             "`plain` SQL, or PostgreSQL's `custom` archive for `pg_restore -j`.";
         plain BACKUP_COMPRESSION: Compressor = Text("gzip"), |value| choice(value, &[("gzip", Compressor::Gzip), ("zstd", Compressor::Zstd)]),

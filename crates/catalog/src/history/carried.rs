@@ -46,6 +46,9 @@ fn still_told(records: &[Record]) -> BTreeSet<usize> {
             Happening::RunFinished { .. } | Happening::RunRefused { .. }
         )
     }));
+    told.extend(last(&|what| {
+        matches!(what, Happening::RetentionFailed { .. })
+    }));
     told.extend(last(&|what| matches!(what, Happening::Drilled { .. })));
     told.extend(last(&|what| {
         matches!(what, Happening::Drilled { verdict, .. } if *verdict != DrillVerdict::Failed)
@@ -78,6 +81,7 @@ fn still_told(records: &[Record]) -> BTreeSet<usize> {
             | Happening::RunRefused { .. }
             | Happening::Drilled { .. }
             | Happening::Accepted { .. }
+            | Happening::RetentionFailed { .. }
             | Happening::Carried(_) => {}
         }
     }

@@ -9,7 +9,7 @@ use postgres::server::{Server, ServerError};
 use postgres::words::listed;
 use stream::digest::sha256_hex;
 
-use super::{Preflight, last_manifest};
+use super::Preflight;
 use crate::config::{
     Config, DatabaseRole, DatabaseSource, LABEL_MAX, OtherDatabases, RESERVED_LABELS, is_label,
 };
@@ -141,7 +141,7 @@ pub(super) fn check_gone(config: &Config, found: &mut Preflight) {
     else {
         return;
     };
-    let Some(last) = last_manifest(config) else {
+    let Some(last) = found.last.clone() else {
         return;
     };
     let mut gone = Vec::new();

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stream::alike::alike;
+use stream::blocking::in_place;
 use stream::directory::{self, Descent};
 use stream::durable;
 use tokio_util::sync::CancellationToken;
@@ -79,23 +80,24 @@ pub async fn restore_object(
     make_own(&work).map_err(|error| fault(not_made(&work, &error)))?;
     let done = unpack_object(&request, object, &below, &work.join(NEW), cancel).await;
     let (restored, found) = done.inspect_err(|_| {
-        let _ = directory::remove(&work); // It says by its name what it is.
+        let _ = in_place(|| directory::remove(&work)); // It says by its name what it is.
     })?;
     let found = below_of(&found, &work.join(NEW));
     let free = in_the_way(&names, &set, &work.join(NEW));
     free.map_err(|error| {
-        let _ = directory::remove(&work); // It says by its name what it is.
+        let _ = in_place(|| directory::remove(&work)); // It says by its name what it is.
         fault(error)
     })?;
-    let planned = Plan::of(&found, &work.join(NEW), &names.root).and_then(|plan| {
+    let planned = in_place(|| {
+        let plan = Plan::of(&found, &work.join(NEW), &names.root)?;
         plan.prepare(&work)?;
-        Ok(plan)
+        Ok::<_, io::Error>(plan)
     });
     let plan = planned.map_err(|error| {
-        let _ = directory::remove(&work); // It says by its name what it is.
+        let _ = in_place(|| directory::remove(&work)); // It says by its name what it is.
         fault(format!("was not touched: {error}"))
     })?;
-    let before = match plan.carry_out(&names, &set) {
+    let before = match in_place(|| plan.carry_out(&names, &set)) {
         Ok(before) => before,
         Err(error) => ended_at_last(request.to, &set, &error).map_err(fault)?,
     };
@@ -128,7 +130,7 @@ async fn unpacked_apart(
     check_attributes(request, parent.unwrap_or(Path::new(".")))?;
     let aside = durable::aside(to);
     let (restored, found) = unpack_object(request, object, below, &aside, cancel).await?;
-    named(durable::rename_new(&aside, to), to, &aside)?;
+    in_place(|| named(durable::rename_new(&aside, to), to, &aside))?;
     let files = below_of(&found, &aside);
     Ok(RestoredObject {
         files: files.iter().map(|file| to.join(file)).collect(),

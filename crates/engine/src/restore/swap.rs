@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use stream::blocking::in_place;
 use stream::{directory, durable};
 use tokio_util::sync::CancellationToken;
 
@@ -75,13 +76,13 @@ pub async fn swap_tree(
     if names.root.exists() && !names.root.is_dir() {
         return Err(fault("is no directory".to_owned()));
     }
-    check_swap(&request)?;
+    in_place(|| check_swap(&request))?;
     let set = request.entry.id.to_string();
     let (restored, changed) = match place(&names) {
         Place::Beside => {
             let restoring = names.beside(Mark::Restoring, &set, None);
             let restored = unpack_checked(&request, &artifact, &restoring, None, cancel).await?;
-            (restored, beside(&names, &set, &restoring))
+            (restored, in_place(|| beside(&names, &set, &restoring)))
         }
         Place::Inside => {
             let restoring = names.inside(Mark::Restoring, &set);
@@ -93,15 +94,15 @@ pub async fn swap_tree(
                 Ok(restored)
             });
             let restored = restored.inspect_err(|_| {
-                let _ = directory::remove(&restoring); // It says by its name what it is.
+                let _ = in_place(|| directory::remove(&restoring)); // It says by its name what it is.
             })?;
-            (restored, inside(&names, &set, &restoring))
+            (restored, in_place(|| inside(&names, &set, &restoring)))
         }
     };
     let changed = match changed {
         Ok(changed) => changed,
         Err(error) => Changed {
-            before: ended_at_last(request.to, &set, &error).map_err(fault)?,
+            before: in_place(|| ended_at_last(request.to, &set, &error)).map_err(fault)?,
             meanwhile: Vec::new(),
         },
     };

@@ -9,6 +9,7 @@ use catalog::catalog::Entry;
 use catalog::manifest::{Artifact, Kind};
 use postgres::words::counted;
 use stream::artifact::Meter;
+use stream::blocking::in_place;
 use stream::{directory, durable};
 use tokio_util::sync::CancellationToken;
 
@@ -118,10 +119,10 @@ pub async fn restore_tree(
     cancel: &CancellationToken,
 ) -> Result<Restored, RestoreError> {
     let artifact = find(request.entry, request.label)?.clone();
-    check_target(&request, &artifact)?;
+    in_place(|| check_target(&request, &artifact))?;
     let aside = durable::aside(request.to);
     let restored = unpack_checked(&request, &artifact, &aside, None, cancel).await?;
-    named(durable::rename_new(&aside, request.to), request.to, &aside)?;
+    in_place(|| named(durable::rename_new(&aside, request.to), request.to, &aside))?;
     Ok(restored)
 }
 
@@ -185,7 +186,7 @@ pub(super) async fn unpack_checked(
                 unpacked.unkept.first().cloned().unwrap_or_default()
             )));
         }
-        durable::sync_tree(directory)
+        in_place(|| durable::sync_tree(directory))
             .map_err(|error| fault(format!("could not be written to the disk: {error}")))?;
         Ok(unpacked)
     });
@@ -198,7 +199,7 @@ pub(super) async fn unpack_checked(
         }),
         Err(error) => {
             // What cannot be removed lies beside the target under a name that says what it is.
-            let _ = directory::remove(directory);
+            let _ = in_place(|| directory::remove(directory));
             Err(if cancel.is_cancelled() {
                 RestoreError::Interrupted
             } else {

@@ -26,6 +26,7 @@ pub(super) async fn perform(source: &TreeSource, context: &Context<'_>) -> Produ
     } else {
         None
     };
+    let may_be_empty = context.preflight.empty.contains(&source.label);
     let packing = tokio::task::spawn_blocking(move || {
         let writer =
             ArtifactWriter::create(&dir, &file, encoding, meter).map_err(PackError::Sink)?;
@@ -42,6 +43,7 @@ pub(super) async fn perform(source: &TreeSource, context: &Context<'_>) -> Produ
         let packing = Packing {
             lister: lister.as_mut().map(|lister| lister as Lister<'_>),
             left_out: Some(&left_out),
+            may_be_empty,
         };
         let (writer, packed, proof) = pack(&root, writer, packing, &cancel)?;
         let written = writer.commit(proof).map_err(PackError::Sink)?;

@@ -8,7 +8,7 @@ mod service;
 use catalog::set::SetId;
 use engine::clock;
 use engine::finding::{Check, Fault, Outcome};
-use engine::preflight::preflight;
+use engine::preflight::{Look, preflight};
 use postgres::words::one_line;
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ pub async fn execute(
         }
     };
     if let Some(service) = service {
-        let looked = preflight(&service.config, &signals.token).await;
+        let looked = preflight(&service.config, Look::Whole, &signals.token).await;
         let tools = looked.tools.clone();
         found.extend(looked.checks);
         service::look(service, tools.as_ref(), at, &mut found).await;

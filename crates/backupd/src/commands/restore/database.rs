@@ -16,9 +16,10 @@ use postgres::restore::application;
 use postgres::tools::Tools;
 use postgres::words::{counted, one_line};
 
+use super::told::{Source, Told};
 use super::{ask, in_the_way, remember};
 use crate::cli::Restore;
-use crate::commands::{Exit, Refusal, print_text};
+use crate::commands::{Exit, Refusal};
 use crate::render::set::{bytes, duration};
 use crate::render::{self, progress::Progress};
 use crate::settings::{Environment, RestoreTarget};
@@ -29,6 +30,7 @@ const JOBS_MOST: u8 = 4;
 
 pub async fn execute(
     asked: &Restore,
+    telling: &Told,
     entry: &Entry,
     labels: &[String],
     environment: &Environment,
@@ -61,17 +63,20 @@ pub async fn execute(
         })
         .collect();
     if asked.dry_run {
-        return told(asked, &requests, environment).await;
+        return told(asked, telling, &requests, environment).await;
     }
     let mut plans = Vec::new();
     for request in &requests {
         match plan(request).await {
             Ok(plan) => plans.push(plan),
-            Err(error) => return Ok(failed(&error, signals)),
+            Err(error) => {
+                telling.keep(Source::failed(request.label, request.name, &error));
+                return Ok(failed(&error, signals));
+            }
         }
     }
     // One that would be refused behind another that is restored already is refused now.
-    if is_refused(&requests).await {
+    if is_refused(&requests, telling).await {
         render::error::note("nothing was touched");
         return Ok(Exit::Failed);
     }
@@ -101,27 +106,44 @@ pub async fn execute(
         remember(environment, &happening)?;
         match ended {
             Ok(restored) => {
-                print_text(&done(request, entry, &restored, took))?;
+                let what = serde_json::to_value(&restored).map_err(std::io::Error::from)?;
+                let is_whole = restored.faults.is_empty();
+                let source = Source::restored(request.label, &restored.name, what, is_whole);
+                telling.say(&done(request, entry, &restored, took), source)?;
                 if !restored.faults.is_empty() {
                     exit = Exit::Different;
                 }
             }
-            Err(error) => return Ok(failed(&error, signals)),
+            Err(error) => {
+                telling.keep(Source::failed(request.label, request.name, &error));
+                return Ok(failed(&error, signals));
+            }
         }
     }
     Ok(exit)
 }
 
 /// Whether one of several databases could not be restored, which is said.
-async fn is_refused(requests: &[DatabaseRequest<'_>]) -> bool {
+async fn is_refused(requests: &[DatabaseRequest<'_>], telling: &Told) -> bool {
     let mut refused = false;
     for request in requests.iter().filter(|_| requests.len() > 1) {
-        for check in obstacles(request).await {
-            if check.stops_restore() || check.fault == Some(Fault::Clients) {
-                render::error::say(&check.text);
-                refused = true;
-            }
+        let found = obstacles(request).await;
+        let stops = |check: &&Check| check.stops_restore() || check.fault == Some(Fault::Clients);
+        let stops: Vec<&Check> = found.iter().filter(stops).collect();
+        if stops.is_empty() {
+            continue;
         }
+        for check in &stops {
+            render::error::say(&check.text);
+        }
+        telling.keep(Source::planned(
+            request.label,
+            request.name,
+            None,
+            &stops,
+            None,
+        ));
+        refused = true;
     }
     refused
 }
@@ -129,6 +151,7 @@ async fn is_refused(requests: &[DatabaseRequest<'_>]) -> bool {
 /// `--dry-run`: the plan of each database, and everything that it would end at.
 async fn told(
     asked: &Restore,
+    telling: &Told,
     requests: &[DatabaseRequest<'_>],
     environment: &Environment,
 ) -> Result<Exit, Refusal> {
@@ -136,16 +159,22 @@ async fn told(
     for request in requests {
         let found = obstacles(request).await;
         let stops: Vec<&Check> = found.iter().filter(|check| check.stops_restore()).collect();
+        let (mut value, mut fault) = (None, None);
         let mut text = match plan(request).await {
-            Ok(plan) => tell(asked, &plan, &last_time(environment, &plan)),
+            Ok(plan) => {
+                value = Some(serde_json::to_value(&plan).map_err(std::io::Error::from)?);
+                tell(asked, &plan, &last_time(environment, &plan))
+            }
             Err(error) if stops.is_empty() => {
                 exit = Exit::Failed;
+                fault = Some(error.to_string());
                 format!("{}: {error}\n", request.label)
             }
             Err(_) => format!("{} of {}\n", request.label, request.entry.id),
         };
         text.push_str(&in_the_way(&stops));
-        print_text(&text)?;
+        let source = Source::planned(request.label, request.name, value, &stops, fault);
+        telling.say(&text, source)?;
         if !stops.is_empty() {
             exit = Exit::Failed;
         }
@@ -156,6 +185,7 @@ async fn told(
 /// `--undo`: what restores that were cut off left.
 pub async fn undo(
     asked: &Restore,
+    telling: &Told,
     labels: &[String],
     set: Option<&Manifest>,
     environment: &Environment,
@@ -184,9 +214,11 @@ pub async fn undo(
                         text.push_str(&words);
                     }
                 }
-                print_text(&text)?;
+                let lines = text.lines().map(str::to_owned).collect();
+                telling.say(&text, Source::undone(&target.source.label, name, lines))?;
             }
             Err(error) => {
+                telling.keep(Source::failed(&target.source.label, name, &error));
                 render::error::say(&format!("{name} could not be looked at: {error}"));
                 exit = Exit::Failed;
             }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod database;
+mod told;
 mod tree;
 
 use catalog::accepted::Accepted;
@@ -21,17 +22,31 @@ use crate::cli::Restore;
 use crate::render;
 use crate::settings::{Environment, Problems};
 use crate::signals::Signals;
+use told::Told;
 
 pub async fn execute(
     asked: &Restore,
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
+    let told = Told::new(asked);
+    let exit = perform(asked, &told, environment, signals).await?;
+    told.end()?;
+    Ok(exit)
+}
+
+async fn perform(
+    asked: &Restore,
+    told: &Told,
+    environment: &Environment,
+    signals: &Signals,
+) -> Result<Exit, Refusal> {
     if asked.undo {
         let _lock = lock(environment)?;
-        return undo(asked, environment).await;
+        return undo(asked, told, environment).await;
     }
     let entry = find(environment, &asked.set)?;
+    told.of_set(entry.id);
     if let Some(why) = &entry.why_not_good {
         render::error::note(&format!("{} is not good: {why}", entry.id));
     }
@@ -41,7 +56,16 @@ pub async fn execute(
     };
     let chosen = choose(asked, &entry, manifest)?;
     if let Some(to) = &asked.to {
-        return tree::apart(asked, &entry, &chosen.trees[0], to, environment, signals).await;
+        return tree::apart(
+            asked,
+            told,
+            &entry,
+            &chosen.trees[0],
+            to,
+            environment,
+            signals,
+        )
+        .await;
     }
     let root = match chosen.trees.as_slice() {
         [] => None,
@@ -65,6 +89,7 @@ pub async fn execute(
         let with_databases = !chosen.databases.is_empty();
         let prepared = tree::prepare(
             asked,
+            told,
             &entry,
             label,
             root,
@@ -82,7 +107,7 @@ pub async fn execute(
     }
     if !chosen.databases.is_empty() {
         let done =
-            database::execute(asked, &entry, &chosen.databases, environment, signals).await?;
+            database::execute(asked, told, &entry, &chosen.databases, environment, signals).await?;
         if done != Exit::Done {
             return Ok(done);
         }
@@ -95,7 +120,7 @@ pub async fn execute(
     if let Some((root, label)) = in_place
         && !asked.dry_run
     {
-        let done = tree::in_place(asked, &entry, label, &root, environment, signals).await?;
+        let done = tree::in_place(asked, told, &entry, label, &root, environment, signals).await?;
         if done == Exit::Done && asked.object.is_none() {
             let tree = identity::of_tree(&root).map(|tree| (label.clone(), tree));
             know(environment, tree)?;
@@ -196,7 +221,7 @@ fn know(
     Ok(())
 }
 
-async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusal> {
+async fn undo(asked: &Restore, told: &Told, environment: &Environment) -> Result<Exit, Refusal> {
     // What a set says of databases that no setting names; without one, the settings' own are looked at.
     let entry = find(environment, &asked.set).ok();
     let set = entry.as_ref().and_then(|entry| entry.manifest());
@@ -212,12 +237,12 @@ async fn undo(asked: &Restore, environment: &Environment) -> Result<Exit, Refusa
         && storage
         && root.parent().is_some_and(std::path::Path::exists)
     {
-        tree::undo(&root)?;
+        tree::undo(&root, told)?;
     }
     if labels.is_empty() {
         return Ok(Exit::Done);
     }
-    database::undo(asked, &labels, set, environment).await
+    database::undo(asked, told, &labels, set, environment).await
 }
 
 /// The label of Supabase's storage tree.

@@ -8,6 +8,7 @@ use archive::OutsideLinks;
 use catalog::catalog::Entry;
 use catalog::history::Happening;
 use catalog::layout::tree::cut_off;
+use catalog::manifest::Artifact;
 use engine::event::{Event, Observer};
 use engine::finding::Check;
 use engine::restore::archive::check_archive;
@@ -20,9 +21,10 @@ use engine::tell_while;
 use postgres::words::counted;
 use stream::artifact::Meter;
 
+use super::told::{Source, Told, shown};
 use super::{ask, in_the_way, remember};
 use crate::cli::Restore;
-use crate::commands::{Exit, Refusal, print_text};
+use crate::commands::{Exit, Refusal};
 use crate::render;
 use crate::render::progress::Progress;
 use crate::render::set::bytes;
@@ -52,6 +54,7 @@ pub fn request<'a>(
 /// `--to PATH`: the whole tree, or one object of it.
 pub async fn apart(
     asked: &Restore,
+    told: &Told,
     entry: &Entry,
     label: &str,
     to: &Path,
@@ -61,7 +64,7 @@ pub async fn apart(
     let request = request(asked, entry, label, to);
     if let Some(object) = &asked.object {
         let done = restore_object(request, object, true, &signals.token).await;
-        return say_object(done, signals);
+        return say_object(label, to, done, told, signals);
     }
     let (meter, expected) = (request.meter.clone(), expected(&request));
     let progress = Progress::start(&environment.logging()?);
@@ -70,16 +73,21 @@ pub async fn apart(
     progress.clear();
     match ended {
         Ok(restored) => {
-            print_text(&summary(label, entry, to, &restored))?;
+            let source = Source::restored(label, &shown(to), facts(&restored), true);
+            told.say(&summary(label, entry, to, &restored), source)?;
             Ok(Exit::Done)
         }
-        Err(error) => Ok(failed(&error, signals)),
+        Err(error) => {
+            told.keep(Source::failed(label, &shown(to), &error));
+            Ok(failed(&error, signals))
+        }
     }
 }
 
 /// Before anything is restored: the tree can be swapped, and a person agrees. A plan is only told.
 pub async fn prepare(
     asked: &Restore,
+    told: &Told,
     entry: &Entry,
     label: &str,
     root: &Path,
@@ -92,9 +100,11 @@ pub async fn prepare(
     if asked.dry_run {
         let found = obstacles(&request);
         let stops: Vec<&Check> = found.iter().filter(|check| check.stops_restore()).collect();
-        print_text(&(plan + &in_the_way(&stops)))?;
+        let value = plan_facts(asked, entry, label, root);
+        let source = Source::planned(label, &shown(root), Some(value), &stops, None);
+        told.say(&(plan + &in_the_way(&stops)), source)?;
         if asked.object.is_none()
-            && let Err(exit) = read_whole(&request, environment, signals).await?
+            && let Err(exit) = read_whole(&request, told, environment, signals).await?
         {
             return Ok(Err(exit));
         }
@@ -110,10 +120,11 @@ pub async fn prepare(
     if asked.object.is_none()
         && let Err(error) = check_swap(&request)
     {
+        told.keep(Source::failed(label, &shown(root), &error));
         return Ok(Err(failed(&error, signals)));
     }
     // Alone, it is unpacked beside the tree before that is touched.
-    if with_databases && let Err(exit) = read_whole(&request, environment, signals).await? {
+    if with_databases && let Err(exit) = read_whole(&request, told, environment, signals).await? {
         return Ok(Err(exit));
     }
     if !asked.yes && asked.object.is_none() {
@@ -125,6 +136,7 @@ pub async fn prepare(
 /// The archive is what was made, and no member of it is refused.
 async fn read_whole(
     request: &TreeRequest<'_>,
+    told: &Told,
     environment: &Environment,
     signals: &Signals,
 ) -> Result<Result<(), Exit>, Refusal> {
@@ -134,12 +146,16 @@ async fn read_whole(
     });
     let checked = check_archive(request, &signals.token).await;
     progress.clear();
-    Ok(checked.map_err(|error| failed(&error, signals)))
+    Ok(checked.map_err(|error| {
+        told.block(request.label, request.to, &error);
+        failed(&error, signals)
+    }))
 }
 
 /// The tree in the place of `root`, or one object of it.
 pub async fn in_place(
     asked: &Restore,
+    told: &Told,
     entry: &Entry,
     label: &str,
     root: &Path,
@@ -161,7 +177,7 @@ pub async fn in_place(
     if let Some(object) = &asked.object {
         let done = restore_object(request, object, false, &signals.token).await;
         remember(environment, &happening(done.as_ref().err()))?;
-        return say_object(done, signals);
+        return say_object(label, root, done, told, signals);
     }
     let (meter, expected) = (request.meter.clone(), expected(&request));
     let progress = Progress::start(&environment.logging()?);
@@ -184,10 +200,17 @@ pub async fn in_place(
                     meanwhile.display()
                 ));
             }
-            print_text(&text)?;
+            let mut what = facts(&swapped.restored);
+            what["kept_as"] = swapped.before.as_deref().map(shown).into();
+            let meanwhile: Vec<String> = swapped.meanwhile.iter().map(|path| shown(path)).collect();
+            what["made_meanwhile"] = meanwhile.into();
+            told.say(&text, Source::restored(label, &shown(root), what, true))?;
             Ok(Exit::Done)
         }
-        Err(error) => Ok(failed(&error, signals)),
+        Err(error) => {
+            told.keep(Source::failed(label, &shown(root), &error));
+            Ok(failed(&error, signals))
+        }
     }
 }
 
@@ -201,17 +224,17 @@ fn expected(request: &TreeRequest<'_>) -> Option<u64> {
 }
 
 /// `--undo`: what restores of a tree that were cut off left.
-pub fn undo(root: &Path) -> Result<(), Refusal> {
+pub fn undo(root: &Path, told: &Told) -> Result<(), Refusal> {
     let done = undone(root)?;
-    if done.is_empty() {
-        print_text(&format!(
-            "{}: nothing was left by a restore that was cut off\n",
+    let mut lines: Vec<String> = done.iter().map(ToString::to_string).collect();
+    if lines.is_empty() {
+        lines.push(format!(
+            "{}: nothing was left by a restore that was cut off",
             root.display()
-        ))?;
+        ));
     }
-    for ended in done {
-        print_text(&format!("{ended}\n"))?;
-    }
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    told.say(&text, Source::undone(super::STORAGE, &shown(root), lines))?;
     Ok(())
 }
 
@@ -219,15 +242,13 @@ fn undone(root: &Path) -> Result<Vec<undo::Undone>, Refusal> {
     undo::undo(root).map_err(|error| Refusal::Unusable(error.to_string()))
 }
 
+fn artifact<'a>(entry: &'a Entry, label: &str) -> Option<&'a Artifact> {
+    let mut artifacts = entry.manifest()?.artifacts.iter();
+    artifacts.find(|artifact| artifact.label == label && artifact.tree.is_some())
+}
+
 fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
-    let manifest = entry.manifest();
-    let artifact = manifest.and_then(|manifest| {
-        manifest
-            .artifacts
-            .iter()
-            .find(|artifact| artifact.label == label && artifact.tree.is_some())
-    });
-    let (size, tree) = artifact.map_or((0, None), |artifact| {
+    let (size, tree) = artifact(entry, label).map_or((0, None), |artifact| {
         (artifact.bytes, artifact.tree.as_ref())
     });
     let held = tree.map_or(String::new(), |tree| {
@@ -300,31 +321,80 @@ fn told_unkept(restored: &Restored) {
     }
 }
 
+/// What came back, for machines.
+fn facts(restored: &Restored) -> serde_json::Value {
+    let walked = restored.walked;
+    serde_json::json!({
+        "files": walked.files,
+        "bytes": walked.bytes,
+        "directories": walked.directories,
+        "symlinks": walked.symlinks,
+        "hard_links": walked.hard_links,
+        "attributes_not_kept": restored.unkept_total,
+        "owners_not_kept": restored.foreign_owners,
+    })
+}
+
+/// The plan, for machines.
+fn plan_facts(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> serde_json::Value {
+    let artifact = artifact(entry, label);
+    let tree = artifact.and_then(|artifact| artifact.tree.as_ref());
+    let kept = root
+        .exists()
+        .then(|| format!("{}.before-{}", name_of(root), entry.id));
+    serde_json::json!({
+        "object": asked.object,
+        "files": tree.map(|tree| tree.files),
+        "bytes": artifact.map(|artifact| artifact.bytes),
+        "raw_bytes": tree.map(|tree| tree.bytes),
+        "present_is_kept_as": kept,
+        "cut_off": !matches!(cut_off(root), Ok(None)),
+    })
+}
+
 fn say_object(
+    label: &str,
+    into: &Path,
     done: Result<engine::restore::object::RestoredObject, RestoreError>,
+    told: &Told,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     match done {
         Ok(object) => {
+            let mut text = String::new();
             for file in &object.files {
-                print_text(&format!("{} is back\n", file.display()))?;
+                text.push_str(&format!("{} is back\n", file.display()));
             }
             for same in &object.same {
-                print_text(&format!(
+                text.push_str(&format!(
                     "{} is there already, the same as in the set\n",
                     same.display()
-                ))?;
+                ));
             }
             for kept in &object.kept {
-                print_text(&format!(
+                text.push_str(&format!(
                     "  the file that was there is kept as {}\n",
                     kept.display()
-                ))?;
+                ));
             }
+            let all = |paths: &[std::path::PathBuf]| -> Vec<String> {
+                paths.iter().map(|path| shown(path)).collect()
+            };
+            let what = serde_json::json!({
+                "files": all(&object.files),
+                "same": all(&object.same),
+                "kept": all(&object.kept),
+                "attributes_not_kept": object.restored.unkept_total,
+                "owners_not_kept": object.restored.foreign_owners,
+            });
+            told.say(&text, Source::restored(label, &shown(into), what, true))?;
             told_unkept(&object.restored);
             Ok(Exit::Done)
         }
-        Err(error) => Ok(failed(&error, signals)),
+        Err(error) => {
+            told.keep(Source::failed(label, &shown(into), &error));
+            Ok(failed(&error, signals))
+        }
     }
 }
 

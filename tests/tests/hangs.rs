@@ -1,0 +1,124 @@
+//! A disk that hangs, and calls that signals cut off.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tests::daemon::Daemon;
+use tests::fault::{Action, EINTR, Fault};
+use tests::host::wait_for;
+use tests::shelf::Shelf;
+use tests::stack::{Stack, names};
+use tests::world::{Place, What, World};
+
+/// Two runs are stuck at calls on the backup directory, one for each thread of the runtime.
+#[test]
+fn the_daemon_answers_and_ends_while_runs_hang_at_the_disk() {
+    let stack = Stack::new();
+    let private = stack.backups.join(".backupd");
+    let kinds = "open,remove,rename,sync";
+    let fault = Fault::new(kinds, Action::Hold, 0, &[&private], stack.server.root());
+    let daemon = Daemon::start_by(&stack, &[("BACKUP_SOURCES", "storage")], |call| {
+        fault.around(call).spawn()
+    });
+    daemon.wait_until_healthy();
+    let answers = || {
+        let began = Instant::now();
+        let (status, body) = daemon.get("/health");
+        assert!(began.elapsed() < Duration::from_secs(5), "{status} {body}");
+        (status, body)
+    };
+    fault.hold(true);
+    let mut runs = [(); 3].map(|()| daemon.backupd(["trigger", "--wait"]).spawn());
+    // Each of them has reached the daemon, and the disk, when it has been silent for a while.
+    for run in &mut runs {
+        assert!(!run.has_ended());
+    }
+    for _ in 0..10 {
+        assert_eq!(answers().0, 200);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    fault.hold(false);
+    for run in runs {
+        let done = run.wait();
+        assert_eq!(done.code, Some(0), "{done}");
+    }
+    assert_eq!(stack.sets().len(), 4);
+    // And it ends, whatever hangs.
+    fault.hold(true);
+    let stuck = daemon.backupd(["trigger"]).spawn();
+    wait_for("a run", || answers().1.contains("\"current_run\": null"));
+    let began = Instant::now();
+    daemon.running.signal_group(Signal::TERM);
+    let ended = daemon.wait();
+    assert!(began.elapsed() < Duration::from_secs(60), "{ended}");
+    drop(stuck);
+    fault.hold(false);
+}
+
+/// `syncfs` and its like are asked again.
+#[test]
+fn a_flush_that_a_signal_cuts_off_is_asked_for_again() {
+    let shelf = Shelf::new(None, false);
+    let (backups, storage) = (shelf.backups(), shelf.storage());
+    for kind in ["sync", "open"] {
+        for nth in 1.. {
+            shelf.reset();
+            let call = shelf.backupd(&["run"]);
+            let directories: &[&std::path::Path] = match kind {
+                "sync" => &[&backups, &storage],
+                _ => &[&backups],
+            };
+            let (outcome, report) =
+                shelf.faulty(call, kind, Action::Error(EINTR), nth, directories);
+            let Some(hit) = report.hit else {
+                assert!(nth > 5, "{kind}: only {nth}");
+                break;
+            };
+            assert_eq!(outcome.code, Some(0), "{hit}: {outcome}");
+            // Opens are many and alike.
+            if kind == "open" && nth > 25 {
+                break;
+            }
+        }
+    }
+    let world = World::new(Place::Plain, What::Tree);
+    for nth in 1.. {
+        world.reset();
+        let (outcome, report) = world.faulty(world.restore(), "sync", Action::Error(EINTR), nth);
+        let Some(hit) = report.hit else {
+            assert!(nth > 2, "only {nth}");
+            break;
+        };
+        assert_eq!(outcome.code, Some(0), "{hit}: {outcome}");
+    }
+}
+
+/// The set is good, and the run is not: exit code 1, and a line of history.
+#[test]
+fn a_run_whose_retention_fails_has_failed_and_its_set_is_good() {
+    let shelf = Shelf::new(None, false);
+    let goes = shelf.fate[1].iter().next_back().unwrap().clone();
+    shelf.reset();
+    let set = shelf.backups().join(&goes);
+    let call = shelf.backupd(&["run", "--json"]);
+    let (outcome, report) = shelf.faulty(call, "rename", Action::ErrorsOn(5), 1, &[&set]);
+    assert!(report.hit.is_some(), "{outcome}");
+    assert_eq!(outcome.code, Some(1), "{outcome}");
+    let told = outcome.json();
+    assert_eq!(told["status"], "succeeded", "{outcome}");
+    let error = told["error"].as_str().unwrap();
+    assert!(
+        error.contains("is good, and retention failed") && error.contains(&goes),
+        "{outcome}"
+    );
+    let found = shelf.look().unwrap();
+    assert!(found.new.values().all(|good| *good), "{outcome}");
+    assert!(names(&shelf.backups()).contains(&goes));
+    let history = shelf.history().unwrap();
+    let last = history.last().unwrap();
+    assert_eq!(last["event"], "retention_failed", "{last}");
+    let next = shelf.backupd(&["run"]).succeed();
+    assert!(next.stdout.contains("is good"), "{next}");
+}
