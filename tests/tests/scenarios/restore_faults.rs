@@ -169,9 +169,10 @@ fn ctrl_c_at_the_prompt_ends_it() {
     // Its end would be an answer.
     let _terminal = child.stdin.take();
     // The process that asks is the child of `script`'s shell; it is looked for by its own arguments and directory.
+    let script = child.id().to_string();
     let asking = || {
         let found = tests::host::command("pgrep")
-            .args(["-P", &child.id().to_string()])
+            .args(["-P", &script])
             .output()
             .unwrap();
         String::from_utf8_lossy(&found.stdout)
