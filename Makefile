@@ -13,7 +13,7 @@ test:
 	bash tests/run.sh
 
 # The long campaigns, of which `make test` runs a slice: a restore interrupted at every statement, four ways; faults at every system call
-# of a storage restore, of run, verify and prune. Prints the cases by kind (docs/reliability.md).
+# of a storage restore, of run, verify and prune; kills at hundreds of moments. Prints the cases by kind (docs/reliability.md).
 soak:
 	cargo build --locked -p backupd
 	cargo nextest run -p tests --locked --run-ignored only --no-capture

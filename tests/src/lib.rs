@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod server;
 pub mod set;
 pub mod shelf;
+pub mod skipped;
 pub mod stack;
 pub mod storage;
 mod template;

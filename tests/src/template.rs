@@ -162,7 +162,7 @@ fn remove_others(store: &Path) {
 }
 
 /// `target/tmp` beside the test executable, which lies in `target/<profile>/deps` or `…/examples`.
-fn store() -> PathBuf {
+pub(crate) fn store() -> PathBuf {
     let executable = std::env::current_exe().unwrap();
     let target = executable
         .ancestors()

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use tests::backupd::Backupd;
 use tests::daemon::Daemon;
 use tests::host::wait_for;
+use tests::skipped::is_root_for;
 use tests::stack::{Stack, names};
 
 /// Files that hold Supabase's dump, and tell that it has begun; see `Stack::held_tools`.
@@ -641,8 +642,7 @@ fn a_scheduled_run_begins_at_its_moment() {
 /// As process 1 of a process namespace, as in a container.
 #[test]
 fn as_process_1_it_reaps_orphans_and_its_own_children_too() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not root: no process namespace can be made, so nothing was tested");
+    if !is_root_for("making a process namespace") {
         return;
     }
     let stack = Stack::new();

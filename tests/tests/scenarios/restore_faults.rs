@@ -1,5 +1,6 @@
 //! What a dump holds that cannot be loaded, must not be run as superuser, or stands in a restore's way.
 
+use std::io::Read;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -169,9 +170,10 @@ fn ctrl_c_at_the_prompt_ends_it() {
     // Its end would be an answer.
     let _terminal = child.stdin.take();
     // The process that asks is the child of `script`'s shell; it is looked for by its own arguments and directory.
+    let script = child.id().to_string();
     let asking = || {
         let found = tests::host::command("pgrep")
-            .args(["-P", &child.id().to_string()])
+            .args(["-P", &script])
             .output()
             .unwrap();
         String::from_utf8_lossy(&found.stdout)
@@ -184,16 +186,24 @@ fn ctrl_c_at_the_prompt_ends_it() {
                 .is_ok_and(|text| text.contains("restore"))
         })
     });
-    std::thread::sleep(Duration::from_secs(3));
+    let mut said = Vec::new();
+    let mut screen = child.stdout.take().unwrap();
+    while !String::from_utf8_lossy(&said).contains(" to go on: ") {
+        let mut bytes = [0; 4096];
+        let count = screen.read(&mut bytes).unwrap();
+        assert!(count > 0, "it ended: {}", String::from_utf8_lossy(&said));
+        said.extend_from_slice(&bytes[..count]);
+    }
     let began = Instant::now();
     kill_process(Pid::from_raw(asking().unwrap()).unwrap(), Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
+    screen.read_to_end(&mut said).unwrap();
+    child.wait().unwrap();
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "{:?}",
         began.elapsed()
     );
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&said);
     assert!(
         text.contains("not confirmed (interrupted): nothing was touched"),
         "{text}"

@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tests::backupd::Backupd;
 use tests::host::command;
+use tests::skipped::is_root_for;
 use tests::stack::{Stack, names};
 use tests::tree::{self, differences};
 
-/// Kills of either way to swap.
-const KILLS: u32 = 32;
+/// Kills of either way to swap, and of a soak; numbers without the factor 7, so that each part of a restore has its kill.
+const KILLS: u32 = 12;
+/// See [`KILLS`].
+const SOAK: u32 = 160;
 
 fn restore(stack: &Stack, set: &str) -> Backupd {
     stack.backupd([
@@ -108,8 +111,36 @@ fn an_ordinary_tree_is_swapped_and_the_old_one_kept() {
     assert_same(&whole, &stack.storage);
 }
 
+/// Not there yet while it is asked for its name: the restore is at work.
+fn is_restoring(directory: &Path) -> bool {
+    names(directory)
+        .iter()
+        .any(|name| name.starts_with(".backupd-restoring-"))
+}
+
 #[test]
-fn a_damaged_archive_or_a_signal_leaves_the_present_tree() {
+fn a_signal_leaves_the_present_tree() {
+    let stack = large_stack();
+    let home = stack.server.root().join("home");
+    fs::create_dir(&home).unwrap();
+    let tree = home.join("tree");
+    copy(&stack.storage, &tree);
+    fs::write(tree.join("since then"), "x").unwrap();
+    let whole = stack.server.root().join("whole");
+    copy(&tree, &whole);
+    let mut running = restore(&stack, "latest")
+        .env("SUPABASE_STORAGE_PATH", &tree)
+        .spawn();
+    running.wait_until("the restore", |_| is_restoring(&home));
+    running.signal(Signal::TERM);
+    let outcome = running.wait();
+    assert_eq!(outcome.code, Some(143), "{outcome}");
+    assert_same(&whole, &tree);
+    assert_eq!(names(&home), ["tree"], "{outcome}");
+}
+
+#[test]
+fn a_damaged_archive_leaves_the_present_tree() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();
     let whole = stack.server.root().join("whole");
@@ -143,8 +174,7 @@ struct Mounted {
 
 impl Mounted {
     fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("not root: nothing can be mounted, so nothing was tested");
+        if !is_root_for("mounting a tree") {
             return None;
         }
         let stack = large_stack();
@@ -271,7 +301,7 @@ fn an_uploader_hides_nothing_by_a_name_of_restores_and_loses_nothing() {
 }
 
 /// Kills restores at moments all over their duration; `root` must hold the old tree or the new one, whole, at once or after the command.
-fn kill_often(stack: &Stack, root: &Path, call: impl Fn() -> Backupd) -> (u32, u32, u32) {
+fn kill_often(stack: &Stack, root: &Path, kills: u32, call: impl Fn() -> Backupd) {
     let parent = root.parent().unwrap();
     let new = tree::snapshot(&stack.storage.join("stub"));
     fs::write(root.join("stub/only here"), "old").unwrap();
@@ -296,8 +326,8 @@ fn kill_often(stack: &Stack, root: &Path, call: impl Fn() -> Backupd) -> (u32, u
     };
     tidy();
     let mut ends = (0, 0, 0);
-    for kill in 0..KILLS {
-        let part = f64::from(kill * 7 % KILLS) / f64::from(KILLS);
+    for kill in 0..kills {
+        let part = f64::from(kill * 7 % kills) / f64::from(kills);
         let mut running = call().spawn();
         std::thread::sleep(whole.mul_f64(part * 1.02));
         if !running.has_ended() {
@@ -337,31 +367,52 @@ fn kill_often(stack: &Stack, root: &Path, call: impl Fn() -> Backupd) -> (u32, u
         );
     }
     println!(
-        "{KILLS} kills within {whole:?}: {} before anything, {} put right by the command, {} with the new tree",
+        "{kills} kills within {whole:?}: {} before anything, {} put right by the command, {} with the new tree",
         ends.0, ends.1, ends.2
     );
-    ends
+    assert!(
+        ends.1 > kills / 10,
+        "the kills missed the restore: {ends:?}"
+    );
 }
 
 #[test]
 fn killed_at_any_moment_an_ordinary_tree_is_whole() {
+    killed_at_an_ordinary_tree(KILLS);
+}
+
+#[test]
+#[ignore = "a soak: restores killed at many more moments"]
+fn any_kill_leaves_an_ordinary_tree_whole() {
+    killed_at_an_ordinary_tree(SOAK);
+}
+
+fn killed_at_an_ordinary_tree(kills: u32) {
     let stack = large_stack();
     let root = stack.server.root().join("other/tree");
     fs::create_dir(root.parent().unwrap()).unwrap();
     copy(&stack.storage, &root);
-    let ends = kill_often(&stack, &root, || {
+    kill_often(&stack, &root, kills, || {
         restore(&stack, "latest").env("SUPABASE_STORAGE_PATH", &root)
     });
-    assert!(ends.1 > 3, "the kills missed the restore: {ends:?}");
 }
 
 #[test]
 fn killed_at_any_moment_a_mounted_tree_is_whole() {
+    killed_at_a_mounted_tree(KILLS);
+}
+
+#[test]
+#[ignore = "a soak: restores killed at many more moments"]
+fn any_kill_leaves_a_mounted_tree_whole() {
+    killed_at_a_mounted_tree(SOAK);
+}
+
+fn killed_at_a_mounted_tree(kills: u32) {
     let Some(mounted) = Mounted::new() else {
         return;
     };
-    let ends = kill_often(&mounted.stack, &mounted.root, || mounted.restore());
-    assert!(ends.1 > 3, "the kills missed the restore: {ends:?}");
+    kill_often(&mounted.stack, &mounted.root, kills, || mounted.restore());
 }
 
 #[test]

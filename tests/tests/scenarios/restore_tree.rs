@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tests::backupd::Backupd;
 use tests::host::command;
+use tests::skipped::is_root_for;
 use tests::stack::{Stack, names};
 use tests::tree;
 
@@ -107,8 +108,7 @@ fn a_damaged_archive_restores_nothing() {
 
 #[test]
 fn a_file_system_without_attributes_is_refused_before_anything_is_written() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not root: no file system can be mounted, so nothing was tested");
+    if !is_root_for("mounting a file system without attributes") {
         return;
     }
     let stack = Stack::new();
