@@ -140,6 +140,7 @@ impl<'a> Trials<'a> {
         let kind = match action {
             Action::Kill => "killed".to_owned(),
             Action::Short | Action::ShortOn => format!("a short {call}"),
+            Action::Hold => format!("{call} hung"),
             Action::Error(_) => format!("an error of {call}"),
             Action::ErrorsOn(_) if kinds == call => format!("errors of {call} from there on"),
             Action::ErrorsOn(_) => "errors of all from there on".to_owned(),

@@ -1,7 +1,5 @@
 //! A disk that hangs, and calls that signals cut off.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;

@@ -1,7 +1,5 @@
 //! Room: what a set is estimated to need, what is freed for it, and what a full disk does.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
-
 use std::fs;
 use std::path::Path;
 
