@@ -110,6 +110,10 @@ impl Extension {
     }
 
     /// The same for one called `pgsodium`, with a library that a server can load as it starts. The real one must not be there.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a library of a test needs no flush"
+    )]
     pub fn install_preloaded() -> Self {
         let control = extensions().join(PRELOADED[0].0);
         let there = fs::read_to_string(&control);

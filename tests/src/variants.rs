@@ -170,6 +170,16 @@ pub const SOURCES: &[(&str, Expected, &str)] = &[
         INSERT INTO app.hens VALUES (1, 1); INSERT INTO app.eggs VALUES (1, 1);
         ALTER TABLE app.hens ADD FOREIGN KEY (egg) REFERENCES app.eggs"),
     ("not_valid", Whole, "ALTER TABLE app.people ADD CHECK (id > 5) NOT VALID; ALTER TABLE app.posts ADD CHECK (id > 5) NOT VALID"),
+    // As Realtime's messages: the table is one role's, its partitions of each day are whose connection made them.
+    ("partitions_of_others", Whole, "
+        CREATE TABLE app.messages (id integer, at date, payload text) PARTITION BY RANGE (at);
+        CREATE TABLE app.messages_1 PARTITION OF app.messages FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+        CREATE TABLE app.messages_2 PARTITION OF app.messages FOR VALUES FROM ('2026-02-01') TO ('2026-03-01') PARTITION BY LIST (id);
+        CREATE TABLE app.messages_2_1 PARTITION OF app.messages_2 DEFAULT;
+        ALTER TABLE app.messages OWNER TO app_owner; ALTER TABLE app.messages_2 OWNER TO app_other;
+        INSERT INTO app.messages VALUES (1, '2026-01-05', NULL), (2, '2026-02-05', 'x');
+        GRANT SELECT ON app.messages_1 TO app_owner;
+        ALTER TABLE app.messages ADD CONSTRAINT exclusive CHECK (payload IS NOT NULL) NOT VALID"),
     ("trigger_always", Whole, "
         CREATE TABLE app.trail (i integer);
         CREATE FUNCTION app.trail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO app.trail VALUES (1); RETURN NEW; END $$;

@@ -388,7 +388,7 @@ impl Catalog {
 
     /// Removes the files of a set without a name. The directory stays: whoever finds it knows that the set was removed.
     pub fn hollow(&self, id: SetId) -> io::Result<()> {
-        for entry in fs::read_dir(self.aside(id, REMOVED))? {
+        for entry in fs::read_dir(self.aside(id, Aside::Removed))? {
             fs::remove_file(entry?.path())?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -39,15 +39,15 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock of a backup directory at once, or says who has it. `what` says what it is taken for.
     pub fn acquire(root: &Path, now: DateTime<Utc>, what: &str) -> Result<Self, LockError> {
-        Self::acquire_file(layout::lock(root), now, what)
+        Self::acquire_file(&layout::lock(root), now, what)
     }
 
     /// As [`Lock::acquire`], for drills alone: they read one set, and runs need not wait for them.
     pub fn acquire_for_drill(root: &Path, now: DateTime<Utc>) -> Result<Self, LockError> {
-        Self::acquire_file(layout::drill_lock(root), now, "a drill")
+        Self::acquire_file(&layout::drill_lock(root), now, "a drill")
     }
 
-    fn acquire_file(path: PathBuf, now: DateTime<Utc>, what: &str) -> Result<Self, LockError> {
+    fn acquire_file(path: &Path, now: DateTime<Utc>, what: &str) -> Result<Self, LockError> {
         let failed = |source| LockError::Io {
             path: path.display().to_string(),
             source,
@@ -58,7 +58,7 @@ impl Lock {
             .create(true)
             .truncate(false)
             .custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0))
-            .open(&path)
+            .open(path)
             .map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}

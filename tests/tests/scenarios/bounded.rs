@@ -23,9 +23,8 @@ const BLOCK: usize = 512;
 /// A call's outcome, and its memory at the most.
 fn measured(stack: &Stack, arguments: &[&str]) -> (Outcome, u64) {
     let peak = stack.server.root().join("peak");
-    let wrapper = [SECONDS, "/usr/bin/time", "-q", "-f", "%M", "-o"];
-    let [a, b, c, d, e, f] = wrapper;
-    let wrapper = [a, b, c, d, e, f, peak.to_str().unwrap()];
+    let file = peak.to_str().unwrap();
+    let wrapper = [SECONDS, "/usr/bin/time", "-q", "-f", "%M", "-o", file];
     let outcome = Backupd::under("timeout", wrapper, stack.backupd(arguments)).run();
     assert_ne!(outcome.code, Some(124), "{arguments:?} hangs: {outcome}");
     let text = fs::read_to_string(peak).unwrap();

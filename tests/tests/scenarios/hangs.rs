@@ -45,13 +45,13 @@ fn the_daemon_answers_and_ends_while_runs_hang_at_the_disk() {
     assert_eq!(stack.sets().len(), 4);
     // And it ends, whatever hangs.
     fault.hold(true);
-    let stuck = daemon.backupd(["trigger"]).spawn();
+    let waiting = daemon.backupd(["trigger"]).spawn();
     wait_for("a run", || answers().1.contains("\"current_run\": null"));
     let began = Instant::now();
     daemon.running.signal_group(Signal::TERM);
     let ended = daemon.wait();
     assert!(began.elapsed() < Duration::from_secs(60), "{ended}");
-    drop(stuck);
+    drop(waiting);
     fault.hold(false);
 }
 

@@ -65,8 +65,41 @@ impl Loader<'_> {
         else {
             return self.alone(statement).await;
         };
+        let lent = self.lend_children(&owner, name).await?;
         let done = self.as_owner(&owner, other, statement).await;
+        for (child, whose) in lent {
+            session::run(&self.main, &give(&child, &whose)).await?;
+        }
         self.follow(statement, done).await
+    }
+
+    /// Tables below one of a role's that belong to others: to alter a table is to alter those, which only their owner may. So they are the
+    /// role's as long as its statement runs; through its own table it has their rows anyway. Gives each with whose it was. One that has
+    /// privileges already keeps its owner: they would not come back as they were.
+    async fn lend_children(
+        &self,
+        owner: &str,
+        table: &QualifiedName,
+    ) -> Result<Vec<(String, String)>, RestoreError> {
+        let question = format!(
+            "WITH RECURSIVE below (oid) AS (
+               SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = pg_catalog.to_regclass({})
+               UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN below b ON i.inhparent = b.oid)
+             SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), r.rolname FROM below b JOIN pg_catalog.pg_class c ON c.oid = b.oid
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+             WHERE r.rolname <> {} AND c.relacl IS NULL AND c.relkind IN ('r', 'p', 'f') ORDER BY c.oid",
+            literal(&table.to_string()),
+            literal(owner)
+        );
+        let rows = self.main.rows(&question).await?;
+        let mut lent = Vec::new();
+        for row in &rows {
+            let text = |at| row.get(at).unwrap_or_default().to_owned();
+            let (child, whose): (String, String) = (text(0), text(1));
+            session::run(&self.main, &give(&child, owner)).await?;
+            lent.push((child, whose));
+        }
+        Ok(lent)
     }
 
     async fn as_owner(
@@ -125,6 +158,11 @@ impl Loader<'_> {
         );
         Ok(self.main.names(&question).await?.pop())
     }
+}
+
+/// The statement that makes a table, whose name is quoted, a role's.
+fn give(table: &str, role: &str) -> String {
+    format!("ALTER TABLE {table} OWNER TO {}", ident(role))
 }
 
 /// What stands before the role in `ALTER … OWNER TO role;`.
