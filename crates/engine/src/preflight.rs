@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use archive::{PackError, Tree, measure};
 use catalog::catalog::Catalog;
 use catalog::manifest::Manifest;
 use catalog::set::Selector;

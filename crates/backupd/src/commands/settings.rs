@@ -31,8 +31,7 @@ pub fn execute(output: &Output, environment: &Environment) -> Result<Exit, Refus
             is_set: text.is_some(),
             value: match (text, setting.fallback) {
                 (Some(_), _) if setting.secret => None,
-                (Some(text), _) => Some(text.to_owned()),
-                (None, Fallback::Text(text)) => Some(text.to_owned()),
+                (Some(text), _) | (None, Fallback::Text(text)) => Some(text.to_owned()),
                 (None, Fallback::Absent(_) | Fallback::Required(_)) => None,
             },
             default: setting.fallback.in_words(),

@@ -122,8 +122,7 @@ impl<'a> Reader<'a> {
     /// The setting's value, or its fallback's; none where it is absent or wrong, which is told.
     pub fn read<T>(&mut self, setting: &Setting<T>) -> Option<T> {
         let text = match (self.text(setting), setting.fallback) {
-            (Some(text), _) => text,
-            (None, Fallback::Text(text)) => text,
+            (Some(text), _) | (None, Fallback::Text(text)) => text,
             (None, Fallback::Absent(_)) => return None,
             (None, Fallback::Required(fix)) => {
                 self.problems

@@ -152,8 +152,8 @@ async fn glanced(
         return Ok((glance, text));
     }
     let glance = glance(config, source).await?;
-    let least = if glance.is_whole { "" } else { "at least " };
-    let text = format!("{shown} holds {least}{}", told(&glance));
+    let bound = if glance.is_whole { "" } else { "at least " };
+    let text = format!("{shown} holds {bound}{}", told(&glance));
     Ok((glance, text))
 }
 

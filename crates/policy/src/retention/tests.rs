@@ -206,7 +206,7 @@ proptest! {
         let sets: Vec<Candidate> = sets.into_iter().map(|set| Candidate { odd: set.odd && !of_the_future(set.id), ..set }).collect();
         let decisions = plan(&sets, &policy, now);
         prop_assert!(decisions.iter().filter(|d| of_the_future(d.id)).all(|d| d.keep));
-        let present: Vec<Candidate> = sets.iter().cloned().filter(|set| !of_the_future(set.id)).collect();
+        let present: Vec<Candidate> = sets.iter().filter(|set| !of_the_future(set.id)).cloned().collect();
         let others: Vec<Decision> = decisions.into_iter().filter(|d| !of_the_future(d.id)).collect();
         prop_assert_eq!(plan(&present, &policy, now), others);
     }
@@ -245,7 +245,7 @@ proptest! {
     fn what_is_kept_is_kept_again(sets in any_sets(), policy in any_policy(), at in 1_600_000_000_i64..2_000_000_000) {
         let now = DateTime::from_timestamp(at, 0).unwrap();
         let decisions = plan(&sets, &policy, now);
-        let left: Vec<Candidate> = sets.iter().cloned().filter(|set| decisions.iter().any(|d| d.id == set.id && d.keep)).collect();
+        let left: Vec<Candidate> = sets.iter().filter(|set| decisions.iter().any(|d| d.id == set.id && d.keep)).cloned().collect();
         prop_assert!(plan(&left, &policy, now).iter().all(|decision| decision.keep));
     }
 

@@ -23,6 +23,10 @@ struct Report {
 
 /// One database, tree or object.
 #[derive(Debug, Serialize)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "the field of the JSON has the same name everywhere"
+)]
 pub struct Source {
     source: String,
     into: String,

@@ -89,8 +89,7 @@ pub async fn prepare(
     asked: &Restore,
     told: &Told,
     entry: &Entry,
-    label: &str,
-    root: &Path,
+    (label, root): (&str, &Path),
     with_databases: bool,
     environment: &Environment,
     signals: &Signals,
@@ -233,7 +232,7 @@ pub fn undo(root: &Path, told: &Told) -> Result<(), Refusal> {
             root.display()
         ));
     }
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let text = lines.join("\n") + "\n";
     told.say(&text, Source::undone(super::STORAGE, &shown(root), lines))?;
     Ok(())
 }
