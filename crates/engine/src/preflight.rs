@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use archive::{PackError, Tree, measure};
 use catalog::catalog::Catalog;
 use catalog::manifest::Manifest;
 use catalog::set::Selector;
@@ -19,7 +20,6 @@ use postgres::server::Facts;
 use postgres::tools::Tools;
 use postgres::words::counted;
 use rustix::fs::Access;
-use stream::tar::{PackError, Tree, measure};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use others::{DRILLS_WHERE_IT_IS_AT_WORK, has_vanished};

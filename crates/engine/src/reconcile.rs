@@ -8,11 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
+use archive::Listed;
 use catalog::manifest::Reconcile;
 use postgres::dsn::Dsn;
 use postgres::objects::{Object, Objects, ObjectsError};
 use postgres::server::{Server, ServerError};
-use stream::tar::Listed;
 
 pub use layout::Layout;
 use layout::find_layout;

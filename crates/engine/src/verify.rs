@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use archive::walk;
 use catalog::layout::{MANIFEST, SUMS};
 use catalog::manifest::{Artifact, Kind, LargeObjects, Manifest, TableRows, sums_text};
 use postgres::inventory::{self, Inventory};
@@ -16,7 +17,6 @@ use postgres::tools::Tools;
 use serde::Serialize;
 use stream::artifact::{Compression, Meter};
 use stream::read::{ArtifactReader, ReadBack, hash_file, read_regular};
-use stream::tar::walk;
 use tokio_util::sync::CancellationToken;
 
 use crate::content::{describe, large_objects_of, tables_of};
@@ -199,7 +199,7 @@ enum Content {
         held: Option<inventory::Census>,
         complete: bool,
     },
-    Archive(stream::tar::Walked),
+    Archive(archive::Walked),
 }
 
 async fn read_artifact(

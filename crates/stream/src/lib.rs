@@ -1,4 +1,4 @@
-//! Bytes in motion: child processes, compression, digests, durable files, archives. Knows nothing of databases, sets or settings, and
+//! Bytes in motion: child processes, compression, digests, durable files. Knows nothing of archives, databases, sets or settings, and
 //! imports no crate of ours.
 
 pub mod alike;
@@ -12,9 +12,7 @@ pub mod gzip;
 pub mod orphans;
 mod proof;
 pub mod read;
-
-pub mod tar;
+pub mod words;
 pub mod zstd;
 
 pub use proof::Finished;
-pub mod words;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use archive::{Listed, walk};
 use catalog::drill::{DatabaseDrill, StorageDrill};
 use catalog::layout;
 use catalog::manifest::{Artifact, Kind, Manifest, Source};
@@ -20,7 +21,6 @@ use postgres::server::{Server, ServerError, ident};
 use postgres::sql::QualifiedName;
 use stream::artifact::Meter;
 use stream::read::ArtifactReader;
-use stream::tar::{Listed, walk};
 use tokio_util::sync::CancellationToken;
 
 use super::{DrillError, DrillRequest, name_in_source};

@@ -7,8 +7,8 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use archive::Listed;
 use postgres::objects::Object;
-use stream::tar::Listed;
 use tempfile::TempDir;
 
 use super::layout::Layout;

@@ -4,10 +4,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use archive::{UnpackError, Walked, inspect};
 use catalog::manifest::Artifact;
 use stream::artifact::Meter;
 use stream::read::ArtifactReader;
-use stream::tar::{UnpackError, Walked, inspect};
 use tokio_util::sync::CancellationToken;
 
 use super::tree::{self, RestoreError, TreeRequest};

@@ -4,11 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use archive::{OutsideLinks, Selection, UnpackError, Walked, takes_attributes, unpack};
 use catalog::catalog::Entry;
 use catalog::manifest::{Artifact, Kind};
 use postgres::words::counted;
 use stream::artifact::Meter;
-use stream::tar::{OutsideLinks, Selection, UnpackError, Walked, takes_attributes, unpack};
 use stream::{directory, durable};
 use tokio_util::sync::CancellationToken;
 

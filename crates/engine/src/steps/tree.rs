@@ -3,9 +3,9 @@
 use postgres::words::counted;
 use std::path::Path;
 
+use archive::{Listed, Lister, PackError, Packed, Packing, pack};
 use catalog::manifest::{Artifact, Changed, Kind, Storage, Tree};
 use stream::artifact::{ArtifactWriter, Written};
-use stream::tar::{Listed, Lister, PackError, Packed, Packing, pack};
 
 use super::{Context, Product, record};
 use crate::config::{DatabaseRole, ReconcileMode, TreeRole, TreeSource};

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use archive::OutsideLinks;
 use catalog::catalog::Entry;
 use catalog::history::Happening;
 use catalog::layout::tree::cut_off;
@@ -18,7 +19,6 @@ use engine::restore::undo;
 use engine::tell_while;
 use postgres::words::counted;
 use stream::artifact::Meter;
-use stream::tar::OutsideLinks;
 
 use super::{ask, in_the_way, remember};
 use crate::cli::Restore;

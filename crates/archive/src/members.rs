@@ -11,8 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::Timespec;
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
-use super::pax::{BLOCK, RECORDS_MOST};
-use super::sparse::Region;
+use crate::pax::{BLOCK, RECORDS_MOST};
+use crate::sparse::Region;
 
 /// Bytes of content taken at once.
 const READ_BYTES: usize = 256 * 1024;

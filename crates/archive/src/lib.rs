@@ -13,8 +13,9 @@ mod tree;
 mod unpack;
 mod walk;
 
-use crate::words::counted;
 use std::path::PathBuf;
+
+use stream::words::counted;
 
 pub use attributes::Attributes;
 pub use inspect::inspect;

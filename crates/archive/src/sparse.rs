@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{SeekFrom, seek};
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
-use super::members::REGIONS_MOST;
+use crate::members::REGIONS_MOST;
 
 /// `st_blocks` counts these, whatever the file system's own block is.
 const STAT_BLOCK: u64 = 512;

@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::members::Member;
-use super::pax::Records;
+use crate::members::Member;
+use crate::pax::Records;
 
 /// The sum so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
+use stream::directory::shown;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
-use super::Walked;
-use super::members::{Member, Members, OUTSIDE, inside};
-use super::unpack::{LINK_OUT, OutsideLinks, THROUGH_LINK, UnpackError, hostile};
-use crate::directory::shown;
+use crate::Walked;
+use crate::members::{Member, Members, OUTSIDE, inside};
+use crate::unpack::{LINK_OUT, OutsideLinks, THROUGH_LINK, UnpackError, hostile};
 
 /// Inspects an archive, and counts as [`super::walk`] does.
 pub fn inspect<R: Read>(

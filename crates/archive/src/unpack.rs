@@ -15,14 +15,14 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, openat, statat, symlinkat};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
+use stream::directory::{Way, open_directory, shown};
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
 
 use self::traits::Traits;
-use super::Walked;
-use super::members::{Member, Members, OUTSIDE, inside};
-use crate::directory::{Way, open_directory, shown};
+use crate::Walked;
+use crate::members::{Member, Members, OUTSIDE, inside};
 
 /// Until an entry is complete, it is its maker's alone.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o600);

@@ -9,12 +9,12 @@ use std::path::Path;
 use rustix::path::Arg;
 use tar::EntryType;
 
-use super::super::listing::{self, Listed};
-use super::super::pax::{self, BLOCK, Records};
-use super::super::sparse::{self, Region};
-use super::super::tree::open_file;
-use super::super::{Change, PackError};
 use super::{Packer, attributes};
+use crate::listing::{self, Listed};
+use crate::pax::{self, BLOCK, Records};
+use crate::sparse::{self, Region};
+use crate::tree::open_file;
+use crate::{Change, PackError};
 
 /// Bytes read from a file at once.
 pub(super) const READ_BYTES: usize = 256 * 1024;
@@ -161,8 +161,7 @@ impl<W: Write> Packer<'_, W> {
                         outcome = Outcome::Short;
                     }
                 }
-                self.builder
-                    .get_mut()
+                self.out
                     .write_all(&self.buffer[..want])
                     .map_err(PackError::Sink)?;
                 if let Some(hashed) = &mut hashed {

@@ -11,6 +11,8 @@ use tar::{EntryType, Header};
 const NAME_BYTES: usize = 100;
 /// Bytes of a block; content is padded to whole blocks.
 pub const BLOCK: usize = 512;
+/// Two blocks of zeros close an archive.
+pub const CLOSING: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// Bytes of the records of one member: a path, a link, attributes, of which a file system keeps 64 KiB each. More is neither written nor
 /// read, as it is held in memory.
@@ -69,12 +71,42 @@ impl Records {
         self.iter().filter_map(xattr).collect()
     }
 
-    /// For `tar::Builder::append_pax_extensions`.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    /// The member that stands before the one that they are about: a header, the records, zeros to a whole block. Nothing without records.
+    pub fn member(&self) -> Vec<u8> {
+        let mut member = Vec::new();
+        if self.0.is_empty() {
+            return member;
+        }
+        member.resize(BLOCK, 0);
+        for (key, value) in self.iter() {
+            let rest = " =\n".len() + key.len() + value.len();
+            member.extend_from_slice(format!("{} {key}=", with_own_digits(rest)).as_bytes());
+            member.extend_from_slice(value);
+            member.push(b'\n');
+        }
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XHeader);
+        header.set_size((member.len() - BLOCK) as u64);
+        header.set_cksum();
+        member[..BLOCK].copy_from_slice(header.as_bytes());
+        member.resize(member.len().next_multiple_of(BLOCK), 0);
+        member
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.0
             .iter()
             .map(|(key, value)| (key.as_str(), value.as_slice()))
     }
+}
+
+/// A record's length counts its own digits, too.
+fn with_own_digits(rest: usize) -> usize {
+    let mut digits = 1;
+    while (rest + digits).to_string().len() > digits {
+        digits += 1;
+    }
+    rest + digits
 }
 
 /// What a header says of a file.
@@ -164,6 +196,21 @@ pub fn bytes(name: &std::path::Path) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_length_of_a_record_counts_its_own_digits() {
+        for (rest, length) in [
+            (5, 6),
+            (8, 9),
+            (9, 11),
+            (97, 99),
+            (98, 101),
+            (996, 999),
+            (997, 1001),
+        ] {
+            assert_eq!(with_own_digits(rest), length);
+        }
+    }
 
     #[test]
     fn times_before_1970_count_backwards() {

@@ -548,7 +548,7 @@ fn a_tree_of_any_depth_goes_into_an_archive_and_comes_back() {
     let holds = |text: &[u8]| again.windows(text.len()).any(|window| window == text);
     assert!(holds(b"at the bottom") && holds(b"user.deep=yes\n"));
     for tree in [&root, &copy] {
-        crate::directory::remove(tree).unwrap();
+        stream::directory::remove(tree).unwrap();
     }
 }
 
@@ -621,7 +621,7 @@ fn every_file_is_told_alike_by_packing_and_by_walking() {
     sparse.set_len(3 << 20).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&sparse, b"middle", 1 << 20).unwrap();
     let cancel = CancellationToken::new();
-    let told = |listed: super::Listed<'_>| {
+    let told = |listed: Listed<'_>| {
         (
             listed.name.to_owned(),
             listed.content.map(|(size, md5)| (size, hex::encode(md5))),

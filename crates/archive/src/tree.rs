@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::path::Arg;
+use stream::directory::{Descent, Name, open_directory, shown};
 use tokio_util::sync::CancellationToken;
 
-use super::{LeftOut, PackError};
-use crate::directory::{Descent, Name, open_directory, shown};
+use crate::{LeftOut, PackError};
 
 /// Unreadable paths that are named.
 const UNREADABLE_MAX: usize = 20;

@@ -15,18 +15,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
 use rustix::io::Errno;
-use tar::{Builder, EntryType};
+use stream::Finished;
+use stream::directory::{Descent, Name, open_directory, shown};
+use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
 
 use self::file::READ_BYTES;
-use super::listing::Lister;
-use super::members::leads_out;
-use super::pax::{self, RECORDS_MOST, Records};
-use super::tree::{Unreadable, check_root, is_gone, unreadable_root};
-use super::{Change, Changed, LeftOut, NAMED_MAX, PackError, Packed};
-use crate::directory::{Descent, Name, open_directory, shown};
-use crate::proof::Finished;
+use crate::listing::Lister;
+use crate::members::leads_out;
+use crate::pax::{self, CLOSING, RECORDS_MOST, Records};
+use crate::tree::{Unreadable, check_root, is_gone, unreadable_root};
+use crate::{Change, Changed, LeftOut, NAMED_MAX, PackError, Packed};
 
 /// How a tree is packed.
 #[derive(Default)]
@@ -50,7 +50,7 @@ pub fn pack<'a, W: Write>(
     let meta = check_root(root)?;
     let mut packer = Packer {
         root,
-        builder: Builder::new(out),
+        out,
         packed: Packed::default(),
         links: HashMap::new(),
         unreadable: Unreadable::default(),
@@ -70,13 +70,14 @@ pub fn pack<'a, W: Write>(
         }
     }
     packer.unreadable.into_result(())?;
-    let out = packer.builder.into_inner().map_err(PackError::Sink)?;
-    Ok((out, packer.packed, Finished::new()))
+    let mut out = packer.out;
+    let proof = Finished::writing(&mut out, &CLOSING).map_err(PackError::Sink)?;
+    Ok((out, packer.packed, proof))
 }
 
 struct Packer<'a, W: Write> {
     root: &'a Path,
-    builder: Builder<W>,
+    out: W,
     packed: Packed,
     /// First name of each file that has several, by device and inode.
     links: HashMap<(u64, u64), PathBuf>,
@@ -283,20 +284,13 @@ impl<W: Write> Packer<'_, W> {
         records: &Records,
     ) -> Result<(), PackError> {
         self.packed.attributes.packed(name, size, &header, records);
-        if records.iter().next().is_some() {
-            self.builder
-                .append_pax_extensions(records.iter())
-                .map_err(PackError::Sink)?;
-        }
+        self.write(&records.member())?;
         header.set_cksum();
         self.write(header.as_bytes())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
-        self.builder
-            .get_mut()
-            .write_all(bytes)
-            .map_err(PackError::Sink)
+        self.out.write_all(bytes).map_err(PackError::Sink)
     }
 }
 

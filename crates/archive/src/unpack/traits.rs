@@ -10,12 +10,12 @@ use rustix::fs::{
     utimensat,
 };
 use rustix::io::Errno;
+use stream::directory::shown;
 use xattr::FileExt as _;
 
-use super::super::NAMED_MAX;
-use super::super::members::Member;
 use super::{UnpackError, Unpacker, at};
-use crate::directory::shown;
+use crate::NAMED_MAX;
+use crate::members::Member;
 
 /// What a file or directory has beside its content.
 pub(super) struct Traits {

@@ -3,13 +3,13 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use stream::directory::shown;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 
-use super::attributes::Attributes;
-use super::listing::{Content, Listed, Lister};
-use super::members::{Member, Members};
-use crate::directory::shown;
+use crate::attributes::Attributes;
+use crate::listing::{Content, Listed, Lister};
+use crate::members::{Member, Members};
 
 /// What an archive holds. The counts are those of [`super::Packed`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
