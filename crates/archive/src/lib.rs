@@ -12,6 +12,7 @@ mod sparse;
 mod tree;
 mod unpack;
 mod walk;
+mod xattrs;
 
 use std::path::PathBuf;
 
@@ -21,15 +22,15 @@ pub use attributes::Attributes;
 pub use inspect::inspect;
 pub use listing::{Listed, Lister};
 pub use pack::{Packing, pack};
-pub use tree::{Tree, measure};
+pub use tree::{Tree, check_root, measure};
 pub use unpack::{OutsideLinks, Selection, UnpackError, Unpacked, takes_attributes, unpack};
 pub use walk::{Walked, walk};
 
 /// How many paths are named in reports; the counts say how many there were.
 const NAMED_MAX: usize = 100;
 
-/// Says of a path below the root whether it is left out, with all that is in it.
-pub type LeftOut<'a> = &'a dyn Fn(&std::path::Path) -> bool;
+/// Says of a path below the root whether it is left out, with all that is in it. It is asked from the thread that walks.
+pub type LeftOut<'a> = &'a (dyn Fn(&std::path::Path) -> bool + Sync);
 
 /// What a finished archive holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

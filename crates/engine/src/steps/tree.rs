@@ -42,6 +42,7 @@ pub(super) async fn perform(source: &TreeSource, context: &Context<'_>) -> Produ
         let packing = Packing {
             lister: lister.as_mut().map(|lister| lister as Lister<'_>),
             left_out: Some(&left_out),
+            ..Packing::default()
         };
         let (writer, packed, proof) = pack(&root, writer, packing, &cancel)?;
         let written = writer.commit(proof).map_err(PackError::Sink)?;
