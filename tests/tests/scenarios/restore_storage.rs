@@ -111,7 +111,7 @@ fn an_ordinary_tree_is_swapped_and_the_old_one_kept() {
     assert_same(&whole, &stack.storage);
 }
 
-/// Not there yet while it is asked for its name: the restore is at work.
+/// Whether a restore is at work beside a tree that lies in this directory.
 fn is_restoring(directory: &Path) -> bool {
     names(directory)
         .iter()
