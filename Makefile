@@ -34,7 +34,4 @@ image:
 
 # The image as a user runs it: Compose, a healthcheck, a database that goes away and comes back. Needs a Docker Engine.
 e2e:
-	bash docker/e2e.sh
-	bash docker/e2e-bare.sh
-	bash docker/e2e-worst-day.sh
-	bash docker/e2e-restore.sh
+	bash docker/e2e-all.sh

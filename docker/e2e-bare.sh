@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 need_rust
 docker info >/dev/null 2>&1 || { echo "please install and start Docker first: no Docker Engine answers" >&2; exit 1; }
 bash docker/base-images.sh
-docker image inspect backupd:local >/dev/null 2>&1 || bash docker/build.sh
+image=${IMAGE:-backupd:local}
+docker image inspect "$image" >/dev/null 2>&1 || bash docker/build.sh
 
 began=$SECONDS container=backupd-bare-$$
 work=$(mktemp -d "${TMPDIR:-/tmp}/backupd-bare.XXXXXX")
@@ -26,7 +27,7 @@ trap 'exit 143' TERM
 
 cargo build --locked --quiet -p tests --example sample_storage
 target=$(cargo metadata --format-version 1 --no-deps --offline | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
-docker create --name "$container-image" backupd:local >/dev/null
+docker create --name "$container-image" "$image" >/dev/null
 docker cp -q "$container-image:/usr/local/lib/backupd/backupd" "$work/backupd"
 cp "$target/debug/examples/sample_storage" "$work"
 chmod -R a+rX "$work"

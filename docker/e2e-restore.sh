@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 need python3
 docker info >/dev/null 2>&1 || { echo "please install and start Docker first: no Docker Engine answers" >&2; exit 1; }
 bash docker/base-images.sh trixie bookworm
-docker image inspect backupd:local >/dev/null 2>&1 || bash docker/build.sh
+image=${IMAGE:-backupd:local}
+docker image inspect "$image" >/dev/null 2>&1 || bash docker/build.sh
 
 password='sample p@ss/w0rd#1%' encoded='sample%20p%40ss%2Fw0rd%231%25' network=backupd-restore-$$
 say() { printf '\n== %s\n' "$*"; }
@@ -52,7 +53,7 @@ within() {
 }
 # told SERVER: all of its database, by the same pg_dump, without what differs between two dumps and two servers.
 told() {
-  docker run --rm --label "$network" --network "$network" --entrypoint pg_dump -e "PGPASSWORD=$password" backupd:local \
+  docker run --rm --label "$network" --network "$network" --entrypoint pg_dump -e "PGPASSWORD=$password" "$image" \
     -h "$1" -U supabase_admin --create postgres | grep -vE '^\\(un)?restrict |^-- Dumped (from|by)'
 }
 # backupd SERVER ARGUMENTS...: on the sets of the server that `from` names, its own without.
@@ -60,7 +61,7 @@ backupd() {
   local name=$1 sets=${from:-$1}
   shift
   docker run --rm --label "$network" --network "$network" -v "$network-$sets:/backups" -e BACKUP_SOURCES=supabase -e BACKUP_LOG=warn \
-    -e BACKUP_DUMP_FORMAT="${format:-plain}" -e "DATABASE_URL=postgres://supabase_admin:$encoded@$name:5432/postgres" backupd:local "$@"
+    -e BACKUP_DUMP_FORMAT="${format:-plain}" -e "DATABASE_URL=postgres://supabase_admin:$encoded@$name:5432/postgres" "$image" "$@"
 }
 
 server old 15 bookworm supabase
