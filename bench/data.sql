@@ -1,5 +1,6 @@
 -- Rows as an application has them, for measuring: accounts with password hashes and JSON, events with random keys and addresses, messages
--- of words drawn as natural text draws them (few often, many seldom). :events rows of events; the other tables follow.
+-- of words drawn as natural text draws them (few often, many seldom), with the keys and indexes of such tables. :events rows of events; the
+-- other tables follow.
 SET synchronous_commit = off;
 SELECT setseed(0.5) \g /dev/null
 CREATE SCHEMA bench;
@@ -24,3 +25,13 @@ CREATE TABLE bench.messages AS
     -- The 0 * i makes the aggregate the subquery's own.
     (SELECT string_agg(words[1 + (4999 * power(random(), 3))::int + 0 * i], ' ') FROM generate_series(1, 30 + m % 40) AS i) AS body
   FROM generate_series(1, :events / 4) AS m, dictionary;
+ALTER TABLE bench.words ADD PRIMARY KEY (n);
+ALTER TABLE bench.accounts ADD PRIMARY KEY (id);
+CREATE UNIQUE INDEX accounts_email ON bench.accounts (lower(email));
+ALTER TABLE bench.events ADD PRIMARY KEY (id);
+CREATE INDEX events_at ON bench.events (at);
+CREATE INDEX events_session ON bench.events (session);
+CREATE INDEX events_kind_at ON bench.events (kind, at DESC);
+CREATE INDEX events_purchases ON bench.events (at) WHERE kind = 'purchase';
+ALTER TABLE bench.messages ADD PRIMARY KEY (id);
+CREATE INDEX messages_author ON bench.messages (author);

@@ -9,9 +9,11 @@ use crate::server::{Server, ServerError, told};
 
 /// Bytes of a statement that a message shows.
 const SHOWN_BYTES: usize = 2000;
-/// The load need not wait for the disk at every statement: what follows it does, once, for all.
+/// The load need not wait for the disk at every statement: what follows it does, once, for all. Questions about the catalogs look costly
+/// while these have no statistics: to compile them takes seconds, to answer them milliseconds (servers before 11 have no `jit`).
 const SETTINGS: &str = "SET synchronous_commit = off; SET default_transaction_read_only = off; SET statement_timeout = 0;
-    SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET session_replication_role = origin";
+    SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET session_replication_role = origin;
+    SELECT pg_catalog.set_config(name, 'off', false) FROM pg_catalog.pg_settings WHERE name = 'jit'";
 
 /// A statement that the server refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
