@@ -437,7 +437,7 @@ fn what_is_to_be_ignored_is_and_wrong_names_are_refused() {
         .run();
     assert_eq!(wrong.code, Some(2), "{wrong}");
     for words in [
-        "BACKUP_ANOMALY_IGNORE: `events` names no table: write schema.table",
+        "BACKUP_ANOMALY_IGNORE=events is no list of tables: `events` names no table: write schema.table",
         "BACKUP_ANOMALY_DROP_PERCENT=0 is not a whole number from 1 to 100",
     ] {
         assert!(wrong.stderr.contains(words), "{words}: {wrong}");
