@@ -3,7 +3,7 @@
  *   fault KINDS ACTION NTH REPORT DIR[:DIR...] PROGRAM ARGUMENT...
  *
  * KINDS   words of `calls` below, joined by commas; with `bare` among them, renames know no flags, as on file systems of old
- * ACTION  hold (while a file REPORT.hold is there, calls are not answered; NTH is 0), kill (before the call, the program alone, not its children), short (a read or write of half the bytes), or a number: the
+ * ACTION  hold (while a file REPORT.hold is there, calls are not answered, and REPORT.held has how many; NTH is 0), kill (before the call, the program alone, not its children), short (a read or write of half the bytes), or a number: the
  *         error that the call returns instead of being made; short and errors with a `+`: every one from the Nth on
  * NTH     1 is the first; 0 is none, to count them
  * DIR     only calls that name a file below one of these count (renames by their old name), or whose descriptor is of such a file
@@ -182,6 +182,16 @@ static long half(const struct seccomp_notif *asked) {
     return result;
 }
 
+/* A number in a file beside the report. */
+static void tell(const char *report, const char *beside, int number) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s%s", report, beside);
+    FILE *file = fopen(path, "w");
+    if (!file) return;
+    fprintf(file, "%d\n", number);
+    fclose(file);
+}
+
 int main(int count, char **words) {
     if (count < 7) { fprintf(stderr, "fault KINDS ACTION NTH REPORT DIR[:DIR...] PROGRAM ARGUMENT...\n"); return 125; }
     const char *kinds = words[1], *action = words[2], *report = words[4], *directories = words[5];
@@ -249,6 +259,7 @@ int main(int count, char **words) {
             if (!hit[0]) snprintf(hit, sizeof hit, "%s %s", call->kind, file);
             held[holding++] = asked->id;
             counted++;
+            tell(report, ".held", holding);
             continue;
         }
         if (is_flagged && listed(kinds, "bare")) {

@@ -96,6 +96,17 @@ impl Fault {
         }
     }
 
+    /// Waits until a call is held.
+    pub fn wait_for_a_held_call(&self) {
+        let mut file = self.report.clone().into_os_string();
+        file.push(".held");
+        crate::host::wait_for("a call that is held", || {
+            fs::read_to_string(&file).is_ok_and(|held| held.trim().parse::<u32>().is_ok())
+        });
+        // The next one is another's.
+        fs::remove_file(file).unwrap();
+    }
+
     /// The call with this fault in it. When backupd is killed by it, it ends with exit code 137.
     pub fn around(&self, call: Backupd) -> Backupd {
         let arguments = self.arguments.each_ref().map(String::as_str);

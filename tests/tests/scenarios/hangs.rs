@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tests::daemon::Daemon;
 use tests::fault::{Action, EINTR, Fault};
-use tests::host::wait_for;
 use tests::shelf::Shelf;
 use tests::stack::{Stack, names};
 use tests::world::{Place, What, World};
 
-/// Two runs are stuck at calls on the backup directory, one for each thread of the runtime.
+/// A run is stuck at a call on the backup directory, others wait for it, and the daemon's looks at the directory are stuck beside them.
 #[test]
 fn the_daemon_answers_and_ends_while_runs_hang_at_the_disk() {
     let stack = Stack::new();
@@ -29,13 +28,12 @@ fn the_daemon_answers_and_ends_while_runs_hang_at_the_disk() {
     };
     fault.hold(true);
     let mut runs = [(); 3].map(|()| daemon.backupd(["trigger", "--wait"]).spawn());
-    // Each of them has reached the daemon, and the disk, when it has been silent for a while.
+    fault.wait_for_a_held_call();
+    for _ in 0..20 {
+        assert_eq!(answers().0, 200);
+    }
     for run in &mut runs {
         assert!(!run.has_ended());
-    }
-    for _ in 0..10 {
-        assert_eq!(answers().0, 200);
-        std::thread::sleep(Duration::from_millis(200));
     }
     fault.hold(false);
     for run in runs {
@@ -46,7 +44,7 @@ fn the_daemon_answers_and_ends_while_runs_hang_at_the_disk() {
     // And it ends, whatever hangs.
     fault.hold(true);
     let waiting = daemon.backupd(["trigger"]).spawn();
-    wait_for("a run", || answers().1.contains("\"current_run\": null"));
+    fault.wait_for_a_held_call();
     let began = Instant::now();
     daemon.running.signal_group(Signal::TERM);
     let ended = daemon.wait();
