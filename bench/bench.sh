@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # backupd beside what the user has today, on the same data, in one run, one after the other. Prints figures and ratios, asserts nothing.
-#   EVENTS=3200000 SCALE=50 FILES=42000 BYTES=1600000000 bash bench/bench.sh
+#   EVENTS=3200000 SCALE=50 FILES=42000 BYTES=1600000000 SMALL_FILES=500000 bash bench/bench.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/needs.sh
@@ -78,6 +78,25 @@ measure 'tar --xattrs | pigz' "tar --xattrs -C $work/storage -cf - . | pigz > $o
 measure 'tar --xattrs | zstd -T0' "tar --xattrs -C $work/storage -cf - . | zstd -q -T0 -o $out"
 ours 'backupd, gzip' storage storage_buckets.tar.gz BACKUP_SOURCES=storage
 ours 'backupd, zstd' storage storage_buckets.tar.zst BACKUP_SOURCES=storage BACKUP_COMPRESSION=zstd
+echo
+# 500 bytes each, half of them noise, 1,000 in a directory; all of it in the page cache, for all lines.
+small=${SMALL_FILES:-500000}
+python3 - "$work/small" "$small" <<'PYTHON'
+import os, sys
+root, count = sys.argv[1], int(sys.argv[2])
+for number in range(count):
+    directory = f"{root}/{number // 1000:05}"
+    if number % 1000 == 0:
+        os.makedirs(directory)
+    with open(f"{directory}/{number:08}.txt", "w") as file:
+        file.write(os.urandom(250).hex())
+PYTHON
+heading "STORAGE, $small FILES OF 500 BYTES"
+measure 'tar -czf' "tar -C $work/small -czf $out ."
+measure 'tar --xattrs | zstd -T0' "tar --xattrs -C $work/small -cf - . | zstd -q -T0 -o $out"
+ours 'backupd, gzip' storage storage_buckets.tar.gz BACKUP_SOURCES=storage SUPABASE_STORAGE_PATH="$work/small"
+ours 'backupd, zstd' storage storage_buckets.tar.zst BACKUP_SOURCES=storage SUPABASE_STORAGE_PATH="$work/small" BACKUP_COMPRESSION=zstd
+rm -rf "$work/small"
 echo
 heading 'MEMORY WHEN THE DATA DOUBLES (speed: data x1 / x2)'
 ours 'backupd, database and storage' '' '' BACKUP_SOURCES=supabase,storage

@@ -12,6 +12,7 @@ mod sparse;
 mod tree;
 mod unpack;
 mod walk;
+mod xattrs;
 
 use std::path::PathBuf;
 
@@ -28,8 +29,8 @@ pub use walk::{Walked, walk};
 /// How many paths are named in reports; the counts say how many there were.
 const NAMED_MAX: usize = 100;
 
-/// Says of a path below the root whether it is left out, with all that is in it.
-pub type LeftOut<'a> = &'a dyn Fn(&std::path::Path) -> bool;
+/// Says of a path below the root whether it is left out, with all that is in it. It is asked from the thread that walks.
+pub type LeftOut<'a> = &'a (dyn Fn(&std::path::Path) -> bool + Sync);
 
 /// What a finished archive holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

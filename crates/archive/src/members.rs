@@ -4,17 +4,17 @@
 //! names may hold, so records are taken apart here by their lengths.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::Timespec;
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
-use crate::pax::{BLOCK, RECORDS_MOST};
+use crate::pax::{self, BLOCK, RECORDS_MOST};
 use crate::sparse::Region;
 
-/// Bytes of content taken at once.
+/// Bytes taken from the source at once, and of content given at once.
 const READ_BYTES: usize = 256 * 1024;
 /// Regions of one sparse file: they are held in memory, 16 bytes each.
 pub(super) const REGIONS_MOST: usize = 1024 * 1024;
@@ -85,10 +85,9 @@ pub(super) fn leads_out(below: &Path, link: &Path) -> bool {
 
 /// An archive being read.
 pub(super) struct Members<R> {
-    reader: R,
+    reader: BufReader<R>,
     /// Bytes of the present member that have not been read, padding included.
     rest: u64,
-    buffer: Vec<u8>,
 }
 
 /// What stands before a member and is about it.
@@ -105,9 +104,8 @@ struct About {
 impl<R: Read> Members<R> {
     pub fn new(reader: R) -> Self {
         Self {
-            reader,
+            reader: BufReader::with_capacity(READ_BYTES, reader),
             rest: 0,
-            buffer: vec![0; READ_BYTES],
         }
     }
 
@@ -146,13 +144,13 @@ impl<R: Read> Members<R> {
         for region in &member.regions {
             let (mut at, end) = (region.offset, region.offset + region.length);
             while at < end {
-                let wanted = usize::try_from(end - at)
-                    .unwrap_or(READ_BYTES)
-                    .min(READ_BYTES);
-                self.reader.read_exact(&mut self.buffer[..wanted])?;
-                self.rest -= wanted as u64;
-                take(at, &self.buffer[..wanted])?;
-                at += wanted as u64;
+                let data = some(&mut self.reader, end - at)?;
+                let taken = data.len();
+                let done = take(at, data);
+                self.reader.consume(taken);
+                self.rest -= taken as u64;
+                at += taken as u64;
+                done?;
             }
         }
         Ok(())
@@ -247,27 +245,14 @@ impl<R: Read> Members<R> {
         self.block(&mut header)?;
         if header.as_bytes().iter().all(|byte| *byte == 0) {
             self.block(&mut header)?;
-            while self.reader.read(&mut self.buffer)? > 0 {}
+            io::copy(&mut self.reader, &mut io::sink())?;
             return if header.as_bytes().iter().all(|byte| *byte == 0) {
                 Ok(None)
             } else {
                 Err(malformed("one closing block alone"))
             };
         }
-        // The checksum counts its own field as spaces (POSIX.1-2017, ustar).
-        let sum = header
-            .as_bytes()
-            .iter()
-            .enumerate()
-            .map(|(at, byte)| {
-                u32::from(if (148..156).contains(&at) {
-                    b' '
-                } else {
-                    *byte
-                })
-            })
-            .sum::<u32>();
-        if header.cksum()? != sum {
+        if header.cksum()? != pax::sum_of(&header) {
             return Err(malformed("a header whose checksum is wrong"));
         }
         Ok(Some(header))
@@ -295,14 +280,27 @@ impl<R: Read> Members<R> {
 
     fn skip_rest(&mut self) -> io::Result<()> {
         while self.rest > 0 {
-            let wanted = usize::try_from(self.rest)
-                .unwrap_or(READ_BYTES)
-                .min(READ_BYTES);
-            self.reader.read_exact(&mut self.buffer[..wanted])?;
-            self.rest -= wanted as u64;
+            let taken = some(&mut self.reader, self.rest)?.len();
+            self.reader.consume(taken);
+            self.rest -= taken as u64;
         }
         Ok(())
     }
+}
+
+/// Bytes of the source that are there, one at least and no more than these.
+fn some<R: Read>(reader: &mut BufReader<R>, most: u64) -> io::Result<&[u8]> {
+    loop {
+        match reader.fill_buf() {
+            Ok([]) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let there = reader.buffer();
+    let most = usize::try_from(most).unwrap_or(there.len());
+    Ok(&there[..there.len().min(most)])
 }
 
 impl About {

@@ -1,32 +1,41 @@
 //! Packs a tree into an archive while others write to it.
 //!
-//! A file's header announces its size before its content is read; whatever happens to the file meanwhile, exactly the announced bytes
+//! A file's header announces its size before its content is written; whatever happens to the file meanwhile, exactly the announced bytes
 //! follow, so that no entry can spoil the ones after it.
 
+mod ahead;
+mod batch;
 mod file;
 
-use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
-use std::fs::{self, File, Metadata};
-use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
+use std::ffi::OsStr;
+use std::io::{BufWriter, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::thread;
 
-use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
-use rustix::io::Errno;
 use stream::Finished;
-use stream::directory::{Descent, Name, open_directory, shown};
+use stream::directory::shown;
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
-use xattr::FileExt as _;
 
+use self::ahead::{Queue, walk};
+use self::batch::{Batch, Found};
 use self::file::READ_BYTES;
 use crate::listing::Lister;
 use crate::members::leads_out;
-use crate::pax::{self, CLOSING, RECORDS_MOST, Records};
-use crate::tree::{Unreadable, check_root, is_gone, unreadable_root};
+use crate::pax::{self, BLOCK, CLOSING, Head};
+use crate::sparse::{self, Region};
+use crate::tree::{Unreadable, check_root, unreadable_root};
 use crate::{Change, Changed, LeftOut, NAMED_MAX, PackError, Packed};
+
+/// Batches that wait to be packed; besides them one is filled, and one is packed.
+const QUEUE: usize = 4;
+/// Bytes of small members that are written at once.
+const WRITE_BYTES: usize = 128 * 1024;
+/// The walk has no recursion, whatever the tree's depth.
+const WALK_STACK_BYTES: usize = 256 * 1024;
 
 /// How a tree is packed.
 #[derive(Default)]
@@ -49,208 +58,156 @@ pub fn pack<'a, W: Write>(
     packing: Packing<'a>,
     cancel: &'a CancellationToken,
 ) -> Result<(W, Packed, Finished), PackError> {
-    let meta = match check_root(root) {
-        Err(PackError::RootEmpty { .. }) if packing.may_be_empty => {
-            fs::metadata(root).map_err(|error| unreadable_root(root, &error))?
-        }
-        checked => checked?,
-    };
+    match check_root(root) {
+        Err(PackError::RootEmpty { .. }) if packing.may_be_empty => {}
+        checked => drop(checked?),
+    }
+    let left_out = packing.left_out;
     let mut packer = Packer {
         root,
-        out,
+        out: BufWriter::with_capacity(WRITE_BYTES, out),
         packed: Packed::default(),
-        links: HashMap::new(),
         unreadable: Unreadable::default(),
         buffer: vec![0; READ_BYTES],
+        head: Vec::new(),
         packing,
         cancel,
     };
-    if meta.is_dir() {
-        packer.tree()?;
-    } else {
-        let name = root.file_name().unwrap_or(root.as_os_str());
-        if meta.is_file() {
-            let real = fs::canonicalize(root).map_err(|error| unreadable_root(root, &error))?;
-            packer.file(CWD, &real, Path::new(name))?;
-        } else {
-            packer.skipped(Path::new(name), "no file");
-        }
-    }
+    let (full, batches) = sync_channel(QUEUE);
+    let (used, empty) = channel();
+    thread::scope(|scope| {
+        let queue = Queue { full, empty };
+        let walking = thread::Builder::new()
+            .name("walk".to_owned())
+            .stack_size(WALK_STACK_BYTES)
+            .spawn_scoped(scope, move || walk(root, left_out, queue, cancel))
+            .map_err(|error| unreadable_root(root, &error))?;
+        packer.batches(batches, used)?;
+        // Only who came to the end says so.
+        walking.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })?;
     packer.unreadable.into_result(())?;
-    let mut out = packer.out;
+    let out = packer.out.into_inner();
+    let mut out = out.map_err(|error| PackError::Sink(error.into_error()))?;
     let proof = Finished::writing(&mut out, &CLOSING).map_err(PackError::Sink)?;
     Ok((out, packer.packed, proof))
 }
 
 struct Packer<'a, W: Write> {
     root: &'a Path,
-    out: W,
+    out: BufWriter<W>,
     packed: Packed,
-    /// First name of each file that has several, by device and inode.
-    links: HashMap<(u64, u64), PathBuf>,
     unreadable: Unreadable,
+    /// Of a large file.
     buffer: Vec<u8>,
+    /// Of a member, before its content.
+    head: Vec<u8>,
     packing: Packing<'a>,
     cancel: &'a CancellationToken,
 }
 
 impl<W: Write> Packer<'_, W> {
-    fn tree(&mut self) -> Result<(), PackError> {
-        let opened = Descent::open(self.root).and_then(|descent| {
-            let root = File::from(descent.directory()?.try_clone_to_owned()?);
-            Ok((descent, root.metadata()?, attributes(&root)?))
-        });
-        let (mut descent, meta, records) =
-            opened.map_err(|error| unreadable_root(self.root, &error))?;
-        self.directory(Path::new("."), &meta, records)?;
-        loop {
-            let found = descent.next_name().unwrap_or_else(|error| {
-                self.lost(descent.path(), &error);
-                None
-            });
-            if let Some(found) = found {
-                self.entry(&mut descent, &found)?;
-                continue;
+    /// Takes the queue with it: without its end here, the walk does not go on.
+    fn batches(&mut self, batches: Receiver<Batch>, used: Sender<Batch>) -> Result<(), PackError> {
+        while let Ok(mut batch) = batches.recv() {
+            if self.cancel.is_cancelled() {
+                return Err(PackError::Cancelled);
             }
-            match descent.leave() {
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
-                Err(error) => {
-                    // What is left of the directories above was not read.
-                    self.unreadable.add(&self.root.join(descent.path()), &error);
-                    return Ok(());
-                }
+            let Batch { entries, bytes, .. } = &mut batch;
+            for entry in entries.drain(..) {
+                self.entry(&bytes[entry.name], entry.found, bytes)?;
             }
+            batch.clear();
+            // At the walk's end nobody wants it.
+            let _ = used.send(batch);
         }
+        Ok(())
     }
 
-    /// Puts a directory's own entry; says whether it could be.
-    fn directory(
-        &mut self,
-        name: &Path,
-        meta: &Metadata,
-        mut records: Records,
-    ) -> Result<bool, PackError> {
-        let mut bytes = pax::bytes(name).to_owned();
-        bytes.push(b'/');
-        let header = pax::header(EntryType::Directory, &bytes, b"", 0, meta, &mut records);
-        if !self.fits(name, &records) {
-            return Ok(false);
-        }
-        self.put(name, 0, header, &records)?;
-        self.packed.directories += 1;
-        Ok(true)
-    }
-
-    fn entry(&mut self, descent: &mut Descent, found: &Name) -> Result<(), PackError> {
-        if self.cancel.is_cancelled() {
-            return Err(PackError::Cancelled);
-        }
-        let name = descent.path_of(&found.name);
-        if self
-            .packing
-            .left_out
-            .is_some_and(|left_out| left_out(&name))
-        {
-            self.skipped(&name, "kept by a restore");
-            return Ok(());
-        }
-        let directory = match descent.directory() {
-            Ok(directory) => directory,
-            Err(error) => {
-                self.lost(&name, &error);
-                return Ok(());
+    /// `bytes` are those of the entry's batch.
+    fn entry(&mut self, name: &[u8], found: Found, bytes: &[u8]) -> Result<(), PackError> {
+        match found {
+            Found::Directory { about, xattrs } => {
+                let path = [name, b"/"].concat();
+                self.packed.directories += 1;
+                self.put(
+                    &Head {
+                        kind: EntryType::Directory,
+                        name: &path,
+                        link: b"",
+                        size: 0,
+                        about,
+                        xattrs: &xattrs,
+                    },
+                    0,
+                    None,
+                )
             }
-        };
-        match found.kind {
-            FileType::Directory => {
-                let opened = open_directory(directory, &*found.name)
-                    .map_err(io::Error::from)
-                    .and_then(|opened| {
-                        let file = File::from(opened);
-                        Ok((file.metadata()?, attributes(&file)?, file))
-                    });
-                let entered = match opened {
-                    Err(error) => Err(error),
-                    Ok((meta, records, file)) => {
-                        if !self.directory(&name, &meta, records)? {
-                            return Ok(());
-                        }
-                        descent.enter(&found.name, file.into())
-                    }
-                };
-                if let Err(error) = entered {
-                    self.lost(&name, &error);
+            Found::Symlink { about, target } => {
+                self.packed.symlinks += 1;
+                self.note_outside_link(path_of(name), path_of(&target));
+                self.put(
+                    &Head {
+                        kind: EntryType::Symlink,
+                        name,
+                        link: &target,
+                        size: 0,
+                        about,
+                        xattrs: &[],
+                    },
+                    0,
+                    None,
+                )
+            }
+            Found::Link { about, first } => {
+                self.packed.hard_links += 1;
+                self.tell(name, None);
+                self.put(
+                    &Head {
+                        kind: EntryType::Link,
+                        name,
+                        link: pax::bytes(&first),
+                        size: 0,
+                        about,
+                        xattrs: &[],
+                    },
+                    0,
+                    None,
+                )
+            }
+            Found::Small {
+                about,
+                xattrs,
+                content,
+                change,
+            } => self.small(name, about, &xattrs, &bytes[content], change),
+            Found::Large { file, meta, xattrs } => self.large(name, &file, &meta, &xattrs),
+            Found::Vanished => {
+                self.changed(path_of(name), Change::Vanished);
+                Ok(())
+            }
+            Found::Skipped(why) => {
+                if self.packed.skipped.len() < NAMED_MAX {
+                    let words = format!("{} ({why})", shown(path_of(name)));
+                    self.packed.skipped.push(words);
                 }
                 Ok(())
             }
-            FileType::Symlink => self.symlink(directory, &found.name, &name),
-            FileType::RegularFile => self.file(directory, &*found.name, &name),
-            FileType::Socket => {
-                self.skipped(&name, "socket");
-                Ok(())
-            }
-            FileType::Fifo => {
-                self.skipped(&name, "pipe");
-                Ok(())
-            }
-            _ => {
-                self.skipped(&name, "device");
+            Found::Unreadable(error) => {
+                self.unreadable.add(&self.root.join(path_of(name)), &error);
                 Ok(())
             }
         }
     }
 
-    fn skipped(&mut self, name: &Path, what: &str) {
-        if self.packed.skipped.len() < NAMED_MAX {
-            self.packed
-                .skipped
-                .push(format!("{} ({what})", shown(name)));
-        }
-    }
-
-    fn symlink(
-        &mut self,
-        directory: BorrowedFd<'_>,
-        link: &CStr,
-        name: &Path,
-    ) -> Result<(), PackError> {
-        let read = readlinkat(directory, link, Vec::new())
-            .and_then(|target| Ok((target, statat(directory, link, AtFlags::SYMLINK_NOFOLLOW)?)));
-        let (target, stat) = match read {
-            Ok(read) => read,
-            // No symbolic link any more.
-            Err(Errno::INVAL) => {
-                self.changed(name, Change::Vanished);
-                return Ok(());
-            }
-            Err(error) => {
-                self.lost(name, &error.into());
-                return Ok(());
-            }
-        };
-        let mut records = Records::default();
-        let header = pax::header(
-            EntryType::Symlink,
-            pax::bytes(name),
-            target.to_bytes(),
-            0,
-            &stat,
-            &mut records,
-        );
-        if !self.fits(name, &records) {
-            return Ok(());
-        }
-        self.packed.symlinks += 1;
-        let link = Path::new(OsStr::from_bytes(target.to_bytes()));
-        if leads_out(name, link) {
+    fn note_outside_link(&mut self, name: &Path, target: &Path) {
+        if leads_out(name, target) {
             self.packed.outside_links_total += 1;
             if self.packed.outside_links.len() < NAMED_MAX {
-                let led = format!("{} -> {}", shown(name), shown(link));
+                let led = format!("{} -> {}", shown(name), shown(target));
                 self.packed.outside_links.push(led);
             }
         }
-        self.put(name, 0, header, &records)
     }
 
     fn changed(&mut self, name: &Path, what: Change) {
@@ -263,37 +220,31 @@ impl<W: Write> Packer<'_, W> {
         }
     }
 
-    /// What vanished is a change; what may not be read is remembered and fails the whole at the end.
-    fn lost(&mut self, name: &Path, error: &io::Error) {
-        if is_gone(error) {
-            self.changed(name, Change::Vanished);
-            return;
-        }
-        self.unreadable.add(&self.root.join(name), error);
-    }
-
-    /// What could not be read back is not packed.
-    fn fits(&mut self, name: &Path, records: &Records) -> bool {
-        let fits = records.bytes() <= RECORDS_MOST;
-        if !fits {
-            let words = "its path and attributes are longer than an archive may hold";
-            self.unreadable
-                .add(&self.root.join(name), &io::Error::other(words));
-        }
-        fits
-    }
-
+    /// Writes what stands before a member's content; `size` is the file's, `regions` are those of a file with holes.
     fn put(
         &mut self,
-        name: &Path,
+        head: &Head<'_>,
         size: u64,
-        mut header: tar::Header,
-        records: &Records,
+        regions: Option<&[Region]>,
     ) -> Result<(), PackError> {
-        self.packed.attributes.packed(name, size, &header, records);
-        self.write(&records.member())?;
-        header.set_cksum();
-        self.write(header.as_bytes())
+        self.packed.attributes.packed(head, size);
+        self.head.clear();
+        head.records(&mut self.head);
+        let mut header = head.header();
+        let more = regions.map(|regions| sparse::describe(&mut header, regions, size));
+        pax::sum(&mut header);
+        self.head.extend_from_slice(header.as_bytes());
+        self.out.write_all(&self.head).map_err(PackError::Sink)?;
+        for block in more.into_iter().flatten() {
+            self.write(block.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Zeros up to a whole block.
+    fn pad(&mut self, written: u64) -> Result<(), PackError> {
+        let rest = usize::try_from(written % BLOCK as u64).unwrap_or(0);
+        self.write(&[0; BLOCK][..(BLOCK - rest) % BLOCK])
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
@@ -301,18 +252,6 @@ impl<W: Write> Packer<'_, W> {
     }
 }
 
-fn attributes(file: &File) -> io::Result<Records> {
-    let mut records = Records::default();
-    let names = match file.list_xattr() {
-        Ok(names) => names,
-        // A file system without attributes has none to keep.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => return Ok(records),
-        Err(error) => return Err(error),
-    };
-    for name in names {
-        if let Some(value) = file.get_xattr(&name)? {
-            records.xattr(&name, value);
-        }
-    }
-    Ok(records)
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
 }

@@ -1,11 +1,13 @@
 //! Headers: what the fixed 512 bytes hold, and the PAX records for what they cannot (POSIX.1-2017, pax, "pax Extended Header").
 
-use std::ffi::OsStr;
 use std::fs::Metadata;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use tar::{EntryType, Header};
+
+use crate::xattrs::{TOO_LONG, Xattr};
 
 /// Bytes of a name that fit in the header itself.
 const NAME_BYTES: usize = 100;
@@ -13,6 +15,8 @@ const NAME_BYTES: usize = 100;
 pub const BLOCK: usize = 512;
 /// Two blocks of zeros close an archive.
 pub const CLOSING: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+/// Permission bits with setuid, setgid and sticky; the kind of file is the entry's type.
+pub const MODE_BITS: u32 = 0o7777;
 
 /// Bytes of the records of one member: a path, a link, attributes, of which a file system keeps 64 KiB each. More is neither written nor
 /// read, as it is held in memory.
@@ -20,167 +24,183 @@ pub const RECORDS_MOST: usize = 4 * 1024 * 1024;
 /// Bytes that PAX adds to a record: its length, a blank, `=` and a newline; and what archives round up.
 const RECORD_MARGIN: usize = 16 + BLOCK;
 
+/// The key that star introduced, and GNU tar and bsdtar read.
 const XATTR_PREFIX: &str = "SCHILY.xattr.";
 
-/// PAX records in the making.
-#[derive(Default)]
-pub struct Records(Vec<(String, Vec<u8>)>);
+/// What a header says of a file besides its name and size.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// With the bits of the kind, which are not written.
+    pub mode: u32,
+    pub owner: (u32, u32),
+    /// Seconds and nanoseconds since 1970.
+    pub mtime: (i64, i64),
+}
 
-impl Records {
-    /// What they come to, at the most.
-    pub fn bytes(&self) -> usize {
-        self.iter()
-            .map(|(key, value)| key.len() + value.len() + RECORD_MARGIN)
-            .sum()
+impl From<&Metadata> for About {
+    fn from(meta: &Metadata) -> Self {
+        Self {
+            mode: meta.mode(),
+            owner: (meta.uid(), meta.gid()),
+            mtime: (meta.mtime(), meta.mtime_nsec()),
+        }
+    }
+}
+
+impl From<&rustix::fs::Stat> for About {
+    fn from(stat: &rustix::fs::Stat) -> Self {
+        let nanoseconds = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        Self {
+            mode: stat.st_mode,
+            owner: (stat.st_uid, stat.st_gid),
+            mtime: (stat.st_mtime, nanoseconds),
+        }
+    }
+}
+
+/// Refuses what could not be read back: a path, a link and attributes that are too long.
+pub fn fits(name: usize, link: usize, xattrs: &[Xattr]) -> io::Result<()> {
+    // Each `%` and `=` in a key takes three bytes.
+    let xattr = |(name, value): &Xattr| XATTR_PREFIX.len() + 3 * name.len() + value.len();
+    let bytes: usize = xattrs
+        .iter()
+        .map(xattr)
+        .chain([name, link])
+        .map(|bytes| bytes + RECORD_MARGIN)
+        .sum();
+    if bytes > RECORDS_MOST {
+        return Err(io::Error::other(TOO_LONG));
+    }
+    Ok(())
+}
+
+/// What stands before a member's content.
+pub struct Head<'a> {
+    pub kind: EntryType,
+    pub name: &'a [u8],
+    pub link: &'a [u8],
+    /// Of the stored content.
+    pub size: u64,
+    pub about: About,
+    pub xattrs: &'a [Xattr],
+}
+
+impl Head<'_> {
+    /// The header, of GNU's layout, but for its checksum. What does not fit is in [`records`](Self::records).
+    pub fn header(&self) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(self.kind);
+        let (uid, gid) = self.about.owner;
+        let old = header.as_old_mut();
+        field(&mut old.mode, u64::from(self.about.mode & MODE_BITS));
+        field(&mut old.uid, uid.into());
+        field(&mut old.gid, gid.into());
+        field(&mut old.size, self.size);
+        let seconds = u64::try_from(self.about.mtime.0).unwrap_or(0);
+        field(&mut old.mtime, seconds);
+        put(&mut old.name, self.name);
+        put(&mut old.linkname, self.link);
+        header
     }
 
-    /// The modification time with its nanoseconds.
-    fn mtime(&mut self, (seconds, nanoseconds): (i64, i64)) {
+    /// Appends the member that stands before the header: a header of its own, records, zeros to a whole block. Nothing without records.
+    pub fn records(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; BLOCK]);
+        let records = out.len();
+        for (key, name) in [("path", self.name), ("linkpath", self.link)] {
+            if name.len() > NAME_BYTES {
+                record(out, key, name);
+            }
+        }
+        let (seconds, nanoseconds) = self.about.mtime;
         if nanoseconds != 0 || seconds < 0 {
-            self.0.push((
-                "mtime".to_owned(),
-                decimal(seconds, nanoseconds).into_bytes(),
-            ));
+            let (text, length) = decimal(seconds, nanoseconds);
+            record(out, "mtime", &text[..length]);
         }
-    }
-
-    /// A name too long for the header.
-    fn name(&mut self, key: &str, name: &[u8]) {
-        if name.len() > NAME_BYTES {
-            self.0.push((key.to_owned(), name.to_owned()));
+        for (name, value) in self.xattrs {
+            let name = name.replace('%', "%25").replace('=', "%3D");
+            record(out, &format!("{XATTR_PREFIX}{name}"), value);
         }
-    }
-
-    /// An extended attribute, under the key that star introduced and GNU tar and bsdtar read.
-    pub fn xattr(&mut self, name: &OsStr, value: Vec<u8>) {
-        // Attribute names are UTF-8 in practice; one that is not could not be written as a PAX key.
-        let name = name
-            .to_string_lossy()
-            .replace('%', "%25")
-            .replace('=', "%3D");
-        self.0.push((format!("{XATTR_PREFIX}{name}"), value));
-    }
-
-    /// The extended attributes by their own names.
-    pub fn xattrs(&self) -> Vec<(Vec<u8>, &[u8])> {
-        let xattr = |(key, value)| {
-            let name = str::strip_prefix(key, XATTR_PREFIX)?;
-            let name = name.replace("%3D", "=").replace("%25", "%");
-            Some((name.into_bytes(), value))
-        };
-        self.iter().filter_map(xattr).collect()
-    }
-
-    /// The member that stands before the one that they are about: a header, the records, zeros to a whole block. Nothing without records.
-    pub fn member(&self) -> Vec<u8> {
-        let mut member = Vec::new();
-        if self.0.is_empty() {
-            return member;
-        }
-        member.resize(BLOCK, 0);
-        for (key, value) in self.iter() {
-            let rest = " =\n".len() + key.len() + value.len();
-            member.extend_from_slice(format!("{} {key}=", with_own_digits(rest)).as_bytes());
-            member.extend_from_slice(value);
-            member.push(b'\n');
+        if out.len() == records {
+            out.truncate(start);
+            return;
         }
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::XHeader);
-        header.set_size((member.len() - BLOCK) as u64);
-        header.set_cksum();
-        member[..BLOCK].copy_from_slice(header.as_bytes());
-        member.resize(member.len().next_multiple_of(BLOCK), 0);
-        member
+        field(&mut header.as_old_mut().size, (out.len() - records) as u64);
+        sum(&mut header);
+        out[start..records].copy_from_slice(header.as_bytes());
+        let padded = (out.len() - start).next_multiple_of(BLOCK);
+        out.resize(start + padded, 0);
     }
+}
 
-    fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.0
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_slice()))
-    }
+/// `LENGTH KEY=VALUE` and a newline, the length counting all of it.
+fn record(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    let rest = " =\n".len() + key.len() + value.len();
+    // A vector takes all that is written.
+    let _ = write!(out, "{} {key}=", with_own_digits(rest));
+    out.extend_from_slice(value);
+    out.push(b'\n');
 }
 
 /// A record's length counts its own digits, too.
 fn with_own_digits(rest: usize) -> usize {
-    let mut digits = 1;
-    while (rest + digits).to_string().len() > digits {
-        digits += 1;
-    }
-    rest + digits
+    let digits = |number: usize| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let length = rest + digits(rest);
+    rest + digits(length)
 }
 
-/// What a header says of a file.
-pub trait About {
-    fn mode(&self) -> u32;
-    fn owner(&self) -> (u32, u32);
-    /// Seconds and nanoseconds since 1970.
-    fn mtime(&self) -> (i64, i64);
-}
-
-impl About for Metadata {
-    fn mode(&self) -> u32 {
-        MetadataExt::mode(self)
-    }
-
-    fn owner(&self) -> (u32, u32) {
-        (self.uid(), self.gid())
-    }
-
-    fn mtime(&self) -> (i64, i64) {
-        (MetadataExt::mtime(self), self.mtime_nsec())
-    }
-}
-
-impl About for rustix::fs::Stat {
-    fn mode(&self) -> u32 {
-        self.st_mode
-    }
-
-    fn owner(&self) -> (u32, u32) {
-        (self.st_uid, self.st_gid)
-    }
-
-    fn mtime(&self) -> (i64, i64) {
-        let nanoseconds = i64::try_from(self.st_mtime_nsec).unwrap_or(0);
-        (self.st_mtime, nanoseconds)
-    }
-}
-
-/// Seconds since 1970 as PAX writes them; a time before then counts its nanoseconds backwards.
-fn decimal(seconds: i64, nanoseconds: i64) -> String {
-    if seconds < 0 && nanoseconds > 0 {
-        format!("-{}.{:09}", -(seconds + 1), 1_000_000_000 - nanoseconds)
+/// Seconds since 1970 as PAX writes them, and how many bytes that takes; a time before then counts its nanoseconds backwards.
+fn decimal(seconds: i64, nanoseconds: i64) -> ([u8; 32], usize) {
+    let mut text = [0; 32];
+    let mut left = &mut text[..];
+    // The largest number of seconds has 20 digits with its sign.
+    let _ = if seconds < 0 && nanoseconds > 0 {
+        write!(
+            left,
+            "-{}.{:09}",
+            -(seconds + 1),
+            1_000_000_000 - nanoseconds
+        )
     } else {
-        format!("{seconds}.{nanoseconds:09}")
-    }
+        write!(left, "{seconds}.{nanoseconds:09}")
+    };
+    let length = 32 - left.len();
+    (text, length)
 }
 
-/// A header of GNU's layout with owner, mode, time and names; what does not fit goes to `records`.
-pub fn header(
-    kind: EntryType,
-    name: &[u8],
-    link: &[u8],
-    size: u64,
-    meta: &impl About,
-    records: &mut Records,
-) -> Header {
-    /// Permission bits with setuid, setgid and sticky; the kind of file is the entry's type.
-    const MODE_BITS: u32 = 0o7777;
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(meta.mode() & MODE_BITS);
-    let (uid, gid) = meta.owner();
-    header.set_uid(u64::from(uid));
-    header.set_gid(u64::from(gid));
-    header.set_mtime(u64::try_from(meta.mtime().0).unwrap_or(0));
-    header.set_size(size);
-    let old = header.as_old_mut();
-    put(&mut old.name, name);
-    put(&mut old.linkname, link);
-    records.name("path", name);
-    records.name("linkpath", link);
-    records.mtime(meta.mtime());
-    header
+/// A number of a header: octal digits and a NUL, or base 256 with the top bit set where they are too few.
+pub fn field<const BYTES: usize>(field: &mut [u8; BYTES], value: u64) {
+    let digits = BYTES - 1;
+    if digits < 22 && value >> (3 * digits) > 0 {
+        *field = [0; BYTES];
+        for (place, byte) in field.iter_mut().rev().zip(value.to_le_bytes()) {
+            *place = byte;
+        }
+        field[0] |= 0x80;
+        return;
+    }
+    let mut left = value;
+    for place in field[..digits].iter_mut().rev() {
+        *place = b'0' + (left & 7) as u8;
+        left >>= 3;
+    }
+    field[digits] = 0;
+}
+
+/// Completes a header by its checksum, which counts its own field as spaces (POSIX.1-2017, ustar).
+pub fn sum(header: &mut Header) {
+    let sum = sum_of(header);
+    field(&mut header.as_old_mut().cksum, sum.into());
+}
+
+/// The checksum that a header should have.
+pub fn sum_of(header: &Header) -> u32 {
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+    let own = &header.as_old().cksum;
+    sum(header.as_bytes()) - sum(own) + own.len() as u32 * u32::from(b' ')
 }
 
 fn put(field: &mut [u8; NAME_BYTES], name: &[u8]) {
@@ -198,6 +218,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn times_before_1970_count_backwards() {
+        for (seconds, nanoseconds, expected) in [
+            (5, 250_000_000, "5.250000000"),
+            (-1, 750_000_000, "-0.250000000"),
+            (-2, 0, "-2.000000000"),
+            (i64::MIN, 1, "-9223372036854775807.999999999"),
+        ] {
+            let (text, length) = decimal(seconds, nanoseconds);
+            assert_eq!(&text[..length], expected.as_bytes());
+        }
+    }
+
+    #[test]
     fn the_length_of_a_record_counts_its_own_digits() {
         for (rest, length) in [
             (5, 6),
@@ -213,9 +246,19 @@ mod tests {
     }
 
     #[test]
-    fn times_before_1970_count_backwards() {
-        assert_eq!(decimal(5, 250_000_000), "5.250000000");
-        assert_eq!(decimal(-1, 750_000_000), "-0.250000000");
-        assert_eq!(decimal(-2, 0), "-2.000000000");
+    fn numbers_are_octal_and_large_ones_in_base_256() {
+        for value in [0, 1, 0o644, 2_097_151, 2_097_152, u64::from(u32::MAX)] {
+            let mut ours = Header::new_gnu();
+            field(&mut ours.as_old_mut().uid, value);
+            let mut theirs = Header::new_gnu();
+            theirs.set_uid(value);
+            assert_eq!(ours.as_bytes(), theirs.as_bytes(), "{value}");
+            assert_eq!(ours.uid().unwrap(), value);
+        }
+        for value in [0, 511, (1 << 33) - 1, 1 << 33, u64::MAX >> 1] {
+            let mut header = Header::new_gnu();
+            field(&mut header.as_old_mut().size, value);
+            assert_eq!(header.entry_size().unwrap(), value);
+        }
     }
 }

@@ -8,13 +8,10 @@ use rustix::fs::{SeekFrom, seek};
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use crate::members::REGIONS_MOST;
+use crate::pax::field;
 
 /// `st_blocks` counts these, whatever the file system's own block is.
 const STAT_BLOCK: u64 = 512;
-/// Octal digits of a 12-byte numeric field, before its closing NUL.
-const OCTAL_DIGITS: usize = 11;
-/// First value that does not fit them; larger ones are stored in base 256.
-const OCTAL_LIMIT: u64 = 1 << (3 * OCTAL_DIGITS);
 
 /// A region of a file that holds data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,12 +20,17 @@ pub struct Region {
     pub length: u64,
 }
 
+/// Whether a file may have holes: fewer blocks than bytes.
+pub fn has_holes(meta: &Metadata) -> bool {
+    meta.blocks() * STAT_BLOCK < meta.len()
+}
+
 /// The data regions of a file that has holes; none for a file without, or where the file system does not tell.
 pub fn regions(file: &File, meta: &Metadata) -> Option<Vec<Region>> {
-    let size = meta.len();
-    if meta.blocks() * STAT_BLOCK >= size {
+    if !has_holes(meta) {
         return None;
     }
+    let size = meta.len();
     let mut regions = Vec::new();
     let mut at = 0;
     while at < size {
@@ -65,39 +67,27 @@ pub fn regions(file: &File, meta: &Metadata) -> Option<Vec<Region>> {
 /// Makes a header one of a sparse entry, and gives the blocks that follow it with the rest of the map.
 pub fn describe(header: &mut Header, regions: &[Region], size: u64) -> Vec<GnuExtSparseHeader> {
     header.set_entry_type(EntryType::GNUSparse);
-    header.set_size(regions.iter().map(|region| region.length).sum());
+    let stored = regions.iter().map(|region| region.length).sum();
+    field(&mut header.as_old_mut().size, stored);
     let mut more = Vec::new();
     if let Some(gnu) = header.as_gnu_mut() {
-        gnu.realsize = field(size);
+        field(&mut gnu.realsize, size);
         let (first, rest) = regions.split_at(regions.len().min(gnu.sparse.len()));
         for (slot, region) in gnu.sparse.iter_mut().zip(first) {
-            slot.offset = field(region.offset);
-            slot.numbytes = field(region.length);
+            field(&mut slot.offset, region.offset);
+            field(&mut slot.numbytes, region.length);
         }
         gnu.isextended = [u8::from(!rest.is_empty())];
         let mut chunks = rest.chunks(21).peekable();
         while let Some(chunk) = chunks.next() {
             let mut block = GnuExtSparseHeader::new();
             for (slot, region) in block.sparse.iter_mut().zip(chunk) {
-                slot.offset = field(region.offset);
-                slot.numbytes = field(region.length);
+                field(&mut slot.offset, region.offset);
+                field(&mut slot.numbytes, region.length);
             }
             block.isextended = [u8::from(chunks.peek().is_some())];
             more.push(block);
         }
     }
     more
-}
-
-/// A 12-byte number: octal, or base 256 with the top bit set.
-fn field(value: u64) -> [u8; 12] {
-    let mut field = [0; 12];
-    if value < OCTAL_LIMIT {
-        let text = format!("{value:011o}");
-        field[..OCTAL_DIGITS].copy_from_slice(text.as_bytes());
-    } else {
-        field[0] = 0x80;
-        field[4..].copy_from_slice(&value.to_be_bytes());
-    }
-    field
 }

@@ -28,6 +28,7 @@ mod interrupted;
 mod keeping;
 mod keeping_faults;
 mod locks;
+mod many_files;
 mod obstacles;
 mod planted;
 mod preflight;

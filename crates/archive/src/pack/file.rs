@@ -1,120 +1,99 @@
-//! Files: their content, which others may be changing, and their further names.
+//! Files: their content, which others may be changing.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
 
-use rustix::path::Arg;
 use tar::EntryType;
 
-use super::{Packer, attributes};
+use super::{Packer, path_of};
 use crate::listing::{self, Listed};
-use crate::pax::{self, BLOCK, Records};
+use crate::pax::{About, Head};
 use crate::sparse::{self, Region};
-use crate::tree::open_file;
+use crate::xattrs::Xattr;
 use crate::{Change, PackError};
 
 /// Bytes read from a file at once.
 pub(super) const READ_BYTES: usize = 256 * 1024;
 
 impl<W: Write> Packer<'_, W> {
-    /// A further name of a file that was packed; says whether it is one.
-    fn hard_link(&mut self, name: &Path, meta: &Metadata) -> Result<bool, PackError> {
-        let Some(first) = self.links.get(&(meta.dev(), meta.ino())) else {
-            return Ok(false);
-        };
-        let mut records = Records::default();
-        let header = pax::header(
-            EntryType::Link,
-            pax::bytes(name),
-            pax::bytes(first),
-            0,
-            meta,
-            &mut records,
-        );
-        if !self.fits(name, &records) {
-            return Ok(true);
-        }
-        self.packed.hard_links += 1;
-        if let Some(lister) = &mut self.packing.lister {
-            lister(Listed {
+    /// A file that was read before.
+    pub(super) fn small(
+        &mut self,
+        name: &[u8],
+        about: About,
+        xattrs: &[Xattr],
+        content: &[u8],
+        change: Option<Change>,
+    ) -> Result<(), PackError> {
+        let size = content.len() as u64;
+        self.put(
+            &Head {
+                kind: EntryType::Regular,
                 name,
-                content: None,
-            });
+                link: b"",
+                size,
+                about,
+                xattrs,
+            },
+            size,
+            None,
+        )?;
+        self.write(content)?;
+        self.pad(size)?;
+        if self.packing.lister.is_some() {
+            let mut hashed = listing::Content::new(self.cancel);
+            hashed.take(0, content).map_err(cancelled)?;
+            self.tell(name, Some((size, hashed.finish(size).map_err(cancelled)?)));
         }
-        self.put(name, 0, header, &records)?;
-        Ok(true)
+        self.packed.files += 1;
+        self.packed.bytes += size;
+        if let Some(change) = change {
+            self.changed(path_of(name), change);
+        }
+        Ok(())
     }
 
-    pub(super) fn file(
+    pub(super) fn large(
         &mut self,
-        directory: BorrowedFd<'_>,
-        file: impl Arg,
-        name: &Path,
+        name: &[u8],
+        file: &File,
+        meta: &Metadata,
+        xattrs: &[Xattr],
     ) -> Result<(), PackError> {
-        let opened = open_file(directory, file).and_then(|file| Ok((file.metadata()?, file)));
-        let (meta, file) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.lost(name, &error);
-                return Ok(());
-            }
-        };
-        if !meta.is_file() {
-            self.changed(name, Change::Vanished);
-            return Ok(());
-        }
-        if meta.nlink() > 1 && self.hard_link(name, &meta)? {
-            return Ok(());
-        }
-        let mut records = match attributes(&file) {
-            Ok(records) => records,
-            Err(error) => {
-                self.lost(name, &error);
-                return Ok(());
-            }
-        };
         let size = meta.len();
-        let mut header = pax::header(
-            EntryType::Regular,
-            pax::bytes(name),
-            b"",
+        let head = Head {
+            kind: EntryType::Regular,
+            name,
+            link: b"",
             size,
-            &meta,
-            &mut records,
-        );
-        if !self.fits(name, &records) {
-            return Ok(());
-        }
+            about: About::from(meta),
+            xattrs,
+        };
         let whole = [Region {
             offset: 0,
             length: size,
         }];
-        let read = match sparse::regions(&file, &meta) {
+        let read = match sparse::regions(file, meta) {
             None => {
-                self.put(name, size, header, &records)?;
-                self.content(&file, &whole, name, size)?
+                self.put(&head, size, None)?;
+                self.content(file, &whole, name, size)?
             }
             Some(regions) => {
-                let more = sparse::describe(&mut header, &regions, size);
-                self.put(name, size, header, &records)?;
-                for block in more {
-                    self.write(block.as_bytes())?;
-                }
-                self.content(&file, &regions, name, size)?
+                self.put(&head, size, Some(&regions))?;
+                self.content(file, &regions, name, size)?
             }
         };
         self.packed.files += 1;
         self.packed.bytes += size;
-        if meta.nlink() > 1 {
-            self.links.insert((meta.dev(), meta.ino()), name.to_owned());
-        }
         match read {
-            Outcome::Failed(error) => self.lost(name, &error),
-            Outcome::Short => self.changed(name, Change::Shrank),
-            Outcome::Whole => self.compare(&file, &meta, name),
+            Read::Failed(error) => self.unreadable.add(&self.root.join(path_of(name)), &error),
+            Read::Short => self.changed(path_of(name), Change::Shrank),
+            Read::Whole => {
+                if let Some(change) = change_since(file, meta) {
+                    self.changed(path_of(name), change);
+                }
+            }
         }
         Ok(())
     }
@@ -124,15 +103,13 @@ impl<W: Write> Packer<'_, W> {
         &mut self,
         file: &File,
         regions: &[Region],
-        name: &Path,
+        name: &[u8],
         size: u64,
-    ) -> Result<Outcome, PackError> {
+    ) -> Result<Read, PackError> {
         let cancel = self.cancel;
         let lister = self.packing.lister.is_some();
         let mut hashed = lister.then(|| listing::Content::new(cancel));
-        // Hashing fails in no other way.
-        let cancelled = |_| PackError::Cancelled;
-        let mut outcome = Outcome::Whole;
+        let mut read = Read::Whole;
         let mut written = 0;
         for region in regions {
             let mut at = region.offset;
@@ -145,20 +122,20 @@ impl<W: Write> Packer<'_, W> {
                     .unwrap_or(READ_BYTES)
                     .min(READ_BYTES);
                 let buffer = &mut self.buffer[..want];
-                let got = match outcome {
-                    Outcome::Whole => match read_at(file, buffer, at) {
+                let got = match read {
+                    Read::Whole => match read_at(file, buffer, at) {
                         Ok(got) => got,
                         Err(error) => {
-                            outcome = Outcome::Failed(error);
+                            read = Read::Failed(error);
                             0
                         }
                     },
-                    Outcome::Short | Outcome::Failed(_) => 0,
+                    Read::Short | Read::Failed(_) => 0,
                 };
                 if got < want {
                     buffer[got..].fill(0);
-                    if matches!(outcome, Outcome::Whole) {
-                        outcome = Outcome::Short;
+                    if matches!(read, Read::Whole) {
+                        read = Read::Short;
                     }
                 }
                 self.out
@@ -171,37 +148,51 @@ impl<W: Write> Packer<'_, W> {
             }
             written += region.length;
         }
-        let rest = usize::try_from(written % BLOCK as u64).unwrap_or(0);
-        self.write(&[0; BLOCK][..(BLOCK - rest) % BLOCK])?;
-        if let (Some(lister), Some(hashed)) = (&mut self.packing.lister, hashed) {
-            lister(Listed {
-                name,
-                content: Some((size, hashed.finish(size).map_err(cancelled)?)),
-            });
+        self.pad(written)?;
+        if let Some(hashed) = hashed {
+            self.tell(name, Some((size, hashed.finish(size).map_err(cancelled)?)));
         }
-        Ok(outcome)
+        Ok(read)
     }
 
-    fn compare(&mut self, file: &File, before: &Metadata, name: &Path) {
-        let Ok(after) = file.metadata() else { return };
-        if after.len() > before.len() {
-            self.changed(name, Change::Grew);
-        } else if after.len() < before.len() {
-            self.changed(name, Change::Shrank);
-        } else if (after.mtime(), after.mtime_nsec()) != (before.mtime(), before.mtime_nsec()) {
-            self.changed(name, Change::Modified);
+    pub(super) fn tell(&mut self, name: &[u8], content: Option<(u64, [u8; 16])>) {
+        if let Some(lister) = &mut self.packing.lister {
+            lister(Listed {
+                name: path_of(name),
+                content,
+            });
         }
     }
 }
 
-enum Outcome {
+/// How the reading of a file went.
+enum Read {
     Whole,
     Short,
     Failed(io::Error),
 }
 
+/// Hashing fails in no other way.
+fn cancelled(_: io::Error) -> PackError {
+    PackError::Cancelled
+}
+
+/// What happened to a file since it was looked at.
+pub(super) fn change_since(file: &File, before: &Metadata) -> Option<Change> {
+    let after = file.metadata().ok()?;
+    if after.len() > before.len() {
+        Some(Change::Grew)
+    } else if after.len() < before.len() {
+        Some(Change::Shrank)
+    } else if (after.mtime(), after.mtime_nsec()) != (before.mtime(), before.mtime_nsec()) {
+        Some(Change::Modified)
+    } else {
+        None
+    }
+}
+
 /// Fills the buffer, or less at the file's end.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut got = 0;
     while got < buffer.len() {
         match file.read_at(&mut buffer[got..], offset + got as u64) {
