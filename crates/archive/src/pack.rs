@@ -60,7 +60,9 @@ pub fn pack<'a, W: Write>(
 ) -> Result<(W, Packed, Finished), PackError> {
     match check_root(root) {
         Err(PackError::RootEmpty { .. }) if packing.may_be_empty => {}
-        checked => drop(checked?),
+        checked => {
+            checked?;
+        }
     }
     let left_out = packing.left_out;
     let mut packer = Packer {
@@ -108,6 +110,10 @@ struct Packer<'a, W: Write> {
 
 impl<W: Write> Packer<'_, W> {
     /// Takes the queue with it: without its end here, the walk does not go on.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "the queue's ends are dropped here, whatever happens"
+    )]
     fn batches(&mut self, batches: Receiver<Batch>, used: Sender<Batch>) -> Result<(), PackError> {
         while let Ok(mut batch) = batches.recv() {
             if self.cancel.is_cancelled() {

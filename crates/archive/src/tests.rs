@@ -523,7 +523,7 @@ fn a_tree_of_many_files_comes_back_and_few_of_them_are_open() {
         fs::create_dir_all(&bucket).unwrap();
         let file = bucket.join(format!("{number}"));
         let size = if number % 10 == 0 { 70_000 } else { number / 4 };
-        fs::write(&file, vec![b'a' + (number % 26) as u8; size]).unwrap();
+        fs::write(&file, vec![b'a' + u8::try_from(number % 26).unwrap(); size]).unwrap();
         if number % 3 == 0 {
             xattr::set(&file, "user.supabase.content-type", b"image/png").unwrap();
         }
