@@ -263,3 +263,23 @@ pub struct Prune {
     #[command(flatten)]
     pub output: Output,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// What people read, whole: a change of it is looked at.
+    #[test]
+    fn the_help_of_every_command_is_the_one_that_was_read() {
+        let mut cli = Cli::command().term_width(100);
+        cli.build();
+        let mut text = cli.render_long_help().to_string();
+        for command in cli.get_subcommands_mut() {
+            text += &format!("\n=== {}\n\n", command.get_name());
+            text += &command.render_long_help().to_string();
+        }
+        insta::assert_snapshot!(text);
+    }
+}

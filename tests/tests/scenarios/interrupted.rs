@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 use tests::backupd::{Backupd, Outcome};
+use tests::host::wait_for;
 use tests::proxy::{Message, Proxy, Then, When};
 use tests::server::PgServer;
 
@@ -68,6 +69,9 @@ fn the_proxy_halts_before_and_after_any_message() {
     };
     proxy.begin(None);
     assert!(client(script).wait().unwrap().success());
+    // psql has ended when its last message is sent, not when it is read.
+    let has_ended = || proxy.messages().iter().any(|m| m.kind == 'X');
+    wait_for("the end of the connection", has_ended);
     let words: Vec<String> = proxy.messages().into_iter().map(|m| m.words).collect();
     assert_eq!(words[..3], script.split('|').collect::<Vec<_>>()[..]);
     assert_eq!(words.len(), 4, "the end of the connection: {words:?}");
@@ -104,6 +108,7 @@ fn the_proxy_halts_before_and_after_any_message() {
     };
     proxy.begin(None);
     assert!(copy().wait().unwrap().success());
+    wait_for("the end of the connection", has_ended);
     let kinds: String = proxy.messages().iter().map(|m| m.kind).collect();
     assert!(kinds.starts_with("Qd") && kinds.ends_with("cX"), "{kinds}");
     for (kind, when, expected) in [('c', When::Before, "0"), ('c', When::After, "3")] {

@@ -61,7 +61,8 @@ pub async fn mend(
             .any(|(other, is)| other == name && is.digest == was.digest)
         {
             mended.notes.push(format!(
-                "extension {name} got back what was added to it and altered in the source after it was created, which no dump holds"
+                "extension {name} got back the functions and the privileges on its schemas that it was given in the source after it was created, \
+                 which no dump holds"
             ));
         } else {
             let why = why.map_or(String::new(), |fault| format!(": {fault}"));
