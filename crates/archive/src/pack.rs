@@ -60,7 +60,9 @@ pub fn pack<'a, W: Write>(
 ) -> Result<(W, Packed, Finished), PackError> {
     match check_root(root) {
         Err(PackError::RootEmpty { .. }) if packing.may_be_empty => {}
-        checked => drop(checked?),
+        checked => {
+            checked?;
+        }
     }
     let left_out = packing.left_out;
     let mut packer = Packer {
@@ -82,9 +84,12 @@ pub fn pack<'a, W: Write>(
             .stack_size(WALK_STACK_BYTES)
             .spawn_scoped(scope, move || walk(root, left_out, queue, cancel))
             .map_err(|error| unreadable_root(root, &error))?;
-        packer.batches(batches, used)?;
-        // Only who came to the end says so.
-        walking.join().unwrap_or_else(|panic| resume_unwind(panic))
+        let ended = packer.batches(&batches, &used);
+        // Where packing ended early, the walk ends, too.
+        drop(batches);
+        let walked = walking.join().unwrap_or_else(|panic| resume_unwind(panic));
+        ended?;
+        walked
     })?;
     packer.unreadable.into_result(())?;
     let out = packer.out.into_inner();
@@ -107,8 +112,11 @@ struct Packer<'a, W: Write> {
 }
 
 impl<W: Write> Packer<'_, W> {
-    /// Takes the queue with it: without its end here, the walk does not go on.
-    fn batches(&mut self, batches: Receiver<Batch>, used: Sender<Batch>) -> Result<(), PackError> {
+    fn batches(
+        &mut self,
+        batches: &Receiver<Batch>,
+        used: &Sender<Batch>,
+    ) -> Result<(), PackError> {
         while let Ok(mut batch) = batches.recv() {
             if self.cancel.is_cancelled() {
                 return Err(PackError::Cancelled);

@@ -200,7 +200,7 @@ pub fn sum(header: &mut Header) {
 pub fn sum_of(header: &Header) -> u32 {
     let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     let own = &header.as_old().cksum;
-    sum(header.as_bytes()) - sum(own) + own.len() as u32 * u32::from(b' ')
+    sum(header.as_bytes()) - sum(own) + sum(&[b' '; 8])
 }
 
 fn put(field: &mut [u8; NAME_BYTES], name: &[u8]) {

@@ -518,12 +518,12 @@ fn open_files() -> usize {
 fn a_tree_of_many_files_comes_back_and_few_of_them_are_open() {
     let dir = scratch();
     let (root, copy) = (dir.path().join("tree"), dir.path().join("copy"));
-    for number in 0..3_000 {
+    for number in 0..3_000_usize {
         let bucket = root.join(format!("bucket {}", number % 30));
         fs::create_dir_all(&bucket).unwrap();
         let file = bucket.join(format!("{number}"));
         let size = if number % 10 == 0 { 70_000 } else { number / 4 };
-        fs::write(&file, vec![b'a' + (number % 26) as u8; size]).unwrap();
+        fs::write(&file, vec![number.to_le_bytes()[0]; size]).unwrap();
         if number % 3 == 0 {
             xattr::set(&file, "user.supabase.content-type", b"image/png").unwrap();
         }
