@@ -116,6 +116,9 @@ pub enum Happening {
         source: String,
         /// The database or directory.
         into: String,
+        /// Whether all of the source is back in its own place, and in use: not a copy beside it, one table or one object.
+        #[serde(default)]
+        in_place: bool,
         /// How long it took.
         duration_ms: u64,
         /// Why it failed.
@@ -303,6 +306,7 @@ fn restored(records: &[Record]) -> Vec<(String, SetId)> {
             Happening::RunFinished { set: Some(set), .. } => last = Some(*set),
             Happening::Restored {
                 source,
+                in_place: true,
                 error: None,
                 ..
             } => restored.extend(last.map(|last| (source.clone(), last))),

@@ -123,6 +123,11 @@ pub(crate) fn wait_for_a_person(
     }
 }
 
+/// Whether the sets here are of other sources, or nobody can say.
+pub(crate) fn is_another_source(config: &Config, catalog: &Catalog, found: &Preflight) -> bool {
+    strangers(config, catalog, found, clock::now()).map_or(true, |strangers| !strangers.is_empty())
+}
+
 /// The sources, where every one that can be told is another than the sets here are of, and nobody made it known: a new machine, most
 /// likely, on which somebody wants to restore.
 fn strangers(

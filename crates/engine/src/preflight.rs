@@ -98,7 +98,8 @@ impl Preflight {
 
     /// Whether there is too little room, and nothing else is wrong that everything needs.
     pub(crate) fn lacks_room_alone(&self) -> bool {
-        let mut failed = self.failed(&Blocks::Run).peekable();
+        let failed = |check: &&Check| check.outcome == Outcome::Failed;
+        let mut failed = self.checks.iter().filter(failed).peekable();
         failed.peek().is_some() && failed.all(|check| matches!(check.fault, Some(Fault::NoRoom(_))))
     }
 

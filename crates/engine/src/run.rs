@@ -18,7 +18,7 @@ use stream::artifact::Meter;
 use stream::blocking::in_place;
 use tokio_util::sync::CancellationToken;
 
-use crate::anomaly::{look, wait_for_a_person, waits};
+use crate::anomaly::{is_another_source, look, wait_for_a_person, waits};
 use crate::caught::caught;
 use crate::clock;
 use crate::config::Config;
@@ -226,7 +226,8 @@ async fn make(
     }))
 }
 
-/// Preflight. Where room is wanting and nothing else, what retention lets go is removed first, unless the run would wait for a person.
+/// Preflight. Where room is wanting and nothing else, what retention lets go is removed first: not on sets of another source, which the
+/// run's own set would be an anomaly beside, whoever asked for it.
 async fn look_around(
     config: &Config,
     catalog: &Catalog,
@@ -238,6 +239,9 @@ async fn look_around(
     let mut found = preflight(config, look, cancel).await;
     if found.lacks_room_alone() && !cancel.is_cancelled() {
         in_place(|| wait_for_a_person(config, note.origin, catalog, &found, observer))?;
+        if in_place(|| is_another_source(config, catalog, &found)) {
+            return Ok(found);
+        }
         let made =
             in_place(|| make_room(config, look, &mut found, catalog, note.history, observer));
         match made {

@@ -37,9 +37,10 @@ impl Databases {
             .names("SELECT pg_catalog.pg_postmaster_start_time()")
             .await?;
         // -2 is the mark of one whose DROP was cut off: nobody can connect to it. A name tells nothing: anybody may have given it.
-        let found = server
-            .rows(&format!(
-                "SELECT d.datname, d.datistemplate, d.datallowconn FROM pg_catalog.pg_database d
+        let found: Vec<(String, bool, bool)> = server
+            .shared_json(&format!(
+                "SELECT COALESCE(pg_catalog.json_agg(pg_catalog.json_build_array(d.datname, d.datistemplate, d.datallowconn)), '[]')
+                 FROM pg_catalog.pg_database d
                  WHERE d.datname NOT IN ('template0', 'template1') AND d.datconnlimit <> -2
                    AND NOT EXISTS (SELECT FROM {OF_DATABASE} = '{MARK_KEPT}=' || d.datname)
                    AND (NOT EXISTS (SELECT FROM {OF_DATABASE} LIKE '{MARK}=%')
@@ -47,15 +48,14 @@ impl Databases {
             ))
             .await?;
         let (mut names, mut unusual) = (Vec::new(), Vec::new());
-        for row in found {
-            let name = row.get(0).unwrap_or_default().to_owned();
+        for (name, is_template, takes_connections) in found {
             if is_drills(&name) {
                 continue;
             }
-            match (row.get(1), row.get(2)) {
-                (_, Some("f")) => unusual.push((name, Unusual::Closed)),
-                (Some("t"), _) => unusual.push((name, Unusual::Template)),
-                _ => names.push(name),
+            match (is_template, takes_connections) {
+                (_, false) => unusual.push((name, Unusual::Closed)),
+                (true, true) => unusual.push((name, Unusual::Template)),
+                (false, true) => names.push(name),
             }
         }
         names.sort();

@@ -78,7 +78,7 @@ impl LockWatch {
     /// The first session of ours that waits for a lock; none where none does.
     pub async fn look(&self) -> Result<Option<LockWait>, ServerError> {
         let rows = self.server.rows(&question(&self.application)).await?;
-        let text = |row: &SimpleQueryRow, at: usize| row.get(at).map(one_line);
+        let text = |row: &SimpleQueryRow, at: usize| row.try_get(at).ok().flatten().map(one_line);
         let Some(first) = rows.first() else {
             return Ok(None);
         };

@@ -69,6 +69,9 @@ pub async fn take(dsn: &Dsn) -> Result<Sample, ServerError> {
                 Some(piece) => text.extend_from_slice(&piece),
             }
             if text.len() >= TABLE_BYTES {
+                // The last row may be of any size.
+                text.truncate(TABLE_BYTES);
+                text.shrink_to_fit();
                 break false;
             }
         };

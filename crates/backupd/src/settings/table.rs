@@ -66,7 +66,7 @@ settings! {
         secret KC_DB_PASSWORD: String = Required("set it, or KC_DB_PASSWORD_FILE"), text,
             "Its password. Not asked for on a Unix socket.";
         plain SUPABASE_STORAGE_PATH: PathBuf = Required("set it to the mounted storage directory (`./volumes/storage` of the Supabase stack), or take `storage` out of BACKUP_SOURCES"), absolute,
-            "Root of Storage's file backend as mounted here: `./volumes/storage` of the stack. Missing or empty fails the storage step.";
+            "Root of Storage's file backend as mounted here: `./volumes/storage` of the stack. Missing fails the storage step; empty does too, unless `storage.objects` is known to be empty.";
         plain BACKUP_SOURCES: Wanted = Text("supabase,keycloak,storage"), wanted,
             "Which of the three are backed up. Settings of a source that is left out are not required.";
         plain BACKUP_DATABASES: OtherDatabases = Absent(""), others,

@@ -150,6 +150,7 @@ mod tests {
                 set,
                 source: day.to_string(),
                 into: String::new(),
+                in_place: true,
                 duration_ms: 0,
                 error: (kind == 14).then(String::new),
             },

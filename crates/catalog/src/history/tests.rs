@@ -60,13 +60,15 @@ fn restores_are_told_by_the_set_before_them_whatever_the_clock_said() {
         error: None,
         anomalies: 0,
     };
-    let restored = |error: Option<&str>| Happening::Restored {
+    let told = |in_place: bool, error: Option<&str>| Happening::Restored {
         set: set(10),
         source: "supabase".to_owned(),
         into: "postgres".to_owned(),
+        in_place,
         duration_ms: 1,
         error: error.map(str::to_owned),
     };
+    let restored = |error| told(true, error);
     let at = set(30).time();
     for happening in [
         restored(None),
@@ -75,6 +77,8 @@ fn restores_are_told_by_the_set_before_them_whatever_the_clock_said() {
         restored(None),
         restored(Some("refused")),
         ran(12),
+        // A look at a set, beside the database.
+        told(false, None),
     ] {
         history.append(at, &happening).unwrap();
     }

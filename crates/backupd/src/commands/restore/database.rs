@@ -100,6 +100,7 @@ pub async fn execute(
             set: entry.id,
             source: request.label.to_owned(),
             into: request.name.to_owned(),
+            in_place: asked.into.is_none(),
             duration_ms: took,
             error: ended.as_ref().err().map(ToString::to_string),
         };

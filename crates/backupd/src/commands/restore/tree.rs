@@ -169,6 +169,7 @@ pub async fn in_place(
             set: entry.id,
             source: label.to_owned(),
             into: root.display().to_string() + &object.collect::<String>(),
+            in_place: asked.object.is_none(),
             duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             error: error.map(ToString::to_string),
         }
