@@ -28,10 +28,15 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The functions that have the attribute of a test, with those that a macro makes one by its first line.
+/// The functions that have the attribute of a test, and the names that begin a line of a macro's call, which makes tests of them.
 fn tests(text: &str, found: &mut BTreeSet<String>) {
     let mut is_test = false;
     for line in text.lines().map(str::trim) {
+        if let Some((name, _)) = line.split_once(',')
+            && is_name_of_a_test(name)
+        {
+            found.insert(name.to_owned());
+        }
         let name = line.strip_prefix("async ").unwrap_or(line);
         if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             is_test = true;
