@@ -1,5 +1,5 @@
 # Thin: each target is one script or one cargo call.
-.PHONY: demo test soak lint bench build image e2e
+.PHONY: demo test soak lint bench build image e2e bare
 
 build:
 	cargo build --release --locked -p backupd
@@ -34,4 +34,10 @@ image:
 
 # The image as a user runs it: Compose, a healthcheck, a database that goes away and comes back. Needs a Docker Engine.
 e2e:
-	bash docker/e2e-all.sh
+	bash docker/e2e.sh
+	bash docker/e2e-worst-day.sh
+	bash docker/e2e-restore.sh
+
+# `make demo` in a container that has nothing but Debian and Rust, as root with Docker's own capabilities, and as a plain user.
+bare:
+	bash docker/e2e-bare.sh
