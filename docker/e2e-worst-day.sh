@@ -95,7 +95,7 @@ files_of volumes/storage >"$work/storage.before"
 cp .env "$work/env.before"
 contents >"$work/kept"
 kept=$(wc -l <"$work/kept")
-server=$(cat "$BACKUP_HOST_DIR"/2*Z/manifest.json | grep -o '"system": *"[0-9]*"' | head -n 1)
+server=$(grep -oh '"system": *"[0-9]*"' "$BACKUP_HOST_DIR"/2*Z/manifest.json | sed -n 1p)
 [ -n "$server" ] || fail "no set tells of which server it is"
 echo "$kept sets are kept, none of which retention would keep for its age in a week"
 [ "$kept" -ge 7 ] || fail "only $kept sets are kept of three weeks"
@@ -145,5 +145,5 @@ none_is_lost
 say "accepted, retention goes by the policy again: the last set of machine one stays all the same"
 docker compose run --rm -T backup run >"$work/out" 2>&1 || { cat "$work/out"; fail "the run after"; }
 [ "$(ls "$BACKUP_HOST_DIR" | wc -l)" -lt "$kept" ] || fail "retention removed nothing: $(sets)"
-cat "$BACKUP_HOST_DIR"/2*Z/manifest.json | grep -qF "$server" || fail "the last set of machine one is gone: $(sets)"
+grep -qF "$server" "$BACKUP_HOST_DIR"/2*Z/manifest.json || fail "the last set of machine one is gone: $(sets)"
 say "everything is back, and not one good set was lost that the policy keeps"
