@@ -16,7 +16,11 @@ test:
 # of a storage restore, of run, verify and prune; kills at hundreds of moments. Prints the cases by kind (docs/reliability.md).
 soak:
 	cargo build --locked -p backupd
-	cargo nextest run -p tests --locked --run-ignored only --no-capture
+	if cargo nextest --version >/dev/null 2>&1; then \
+	  cargo nextest run -p tests --locked --run-ignored only --no-fail-fast --no-capture; \
+	else \
+	  cargo test -p tests --locked --no-fail-fast -- --ignored --nocapture --test-threads 1; \
+	fi
 
 lint:
 	cargo fmt --all -- --check
