@@ -57,7 +57,10 @@ impl Problems {
     }
 
     fn say(&mut self, problem: impl Into<String>) {
-        self.0.push(problem.into());
+        let problem = problem.into();
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
     }
 
     /// The value, unless there is any problem.
@@ -95,6 +98,8 @@ pub struct RestoreTarget {
 /// The environment as it was when the process began, with secrets read from their files.
 pub struct Environment {
     vars: BTreeMap<String, String>,
+    /// Secrets whose file gave nothing, with the reason.
+    unread: BTreeMap<&'static str, String>,
     /// What is wrong whatever the command: unknown names, unreadable secret files.
     problems: Problems,
     path: Vec<PathBuf>,
@@ -132,8 +137,20 @@ impl Environment {
                 problems.say(problem);
             }
         }
+        let mut unread = BTreeMap::new();
         for setting in SETTINGS.iter().filter(|setting| setting.secret) {
-            read_secret_file(setting, &mut vars, &mut problems);
+            match read_secret_file(setting, &vars) {
+                Ok(None) => {}
+                Ok(Some(text)) => {
+                    vars.insert(setting.name.to_owned(), text);
+                }
+                Err(why) => {
+                    problems.say(why.clone());
+                    if !vars.contains_key(setting.name) {
+                        unread.insert(setting.name, why);
+                    }
+                }
+            }
         }
         let path = vars
             .get("PATH")
@@ -141,6 +158,7 @@ impl Environment {
             .unwrap_or_default();
         Self {
             vars,
+            unread,
             problems,
             path,
         }
@@ -205,7 +223,7 @@ impl Environment {
 
     /// The databases that the settings name rightly, and those of a set that `BACKUP_DATABASES` brought into it.
     pub fn database_labels(&self, set: Option<&Manifest>) -> Vec<String> {
-        let (databases, _) = sources::read(&mut Reader::new(&self.vars));
+        let (databases, _) = sources::read(&mut self.unbegun());
         let others = sources::others_of(set, &databases);
         let all = databases.into_iter().chain(others);
         all.map(|source| source.label).collect()
@@ -213,7 +231,7 @@ impl Environment {
 
     /// What the settings name rightly and a restore of everything brings back: databases, and Storage.
     pub fn labels(&self) -> Vec<String> {
-        let (databases, trees) = sources::read(&mut Reader::new(&self.vars));
+        let (databases, trees) = sources::read(&mut self.unbegun());
         let storage = trees.into_iter().filter(TreeSource::is_storage);
         let databases = databases.into_iter().map(|source| source.label);
         databases.chain(storage.map(|tree| tree.label)).collect()
@@ -226,14 +244,12 @@ impl Environment {
         labels: &[String],
         set: Option<&Manifest>,
     ) -> Result<Vec<RestoreTarget>, Problems> {
-        let mut reader = Reader::new(&self.vars);
+        let mut reader = self.unbegun();
         let (mut databases, _) = sources::read(&mut reader);
         databases.extend(sources::others_of(set, &databases));
-        let urls = if self.vars.contains_key(BACKUP_RESTORE_URLS.name) {
-            self.one(&BACKUP_RESTORE_URLS)?
-        } else {
-            Vec::new()
-        };
+        let mut other = self.unbegun();
+        let urls = other.read(&BACKUP_RESTORE_URLS).unwrap_or_default();
+        let urls = other.problems.unless(Some(urls))?;
         let found = |label: &String| databases.iter().find(|source| source.label == *label);
         let targets: Option<Vec<_>> = labels
             .iter()
@@ -259,7 +275,7 @@ impl Environment {
 
     /// What a drill needs.
     pub fn drilling(&self) -> Result<Drilling, Problems> {
-        let mut reader = Reader::new(&self.vars);
+        let mut reader = self.unbegun();
         let (dir, url, fencing, time_limit) = (
             reader.read(&BACKUP_DIR),
             reader.read(&BACKUP_DRILL_URL),
@@ -280,7 +296,7 @@ impl Environment {
 
     /// How logs are written.
     pub fn logging(&self) -> Result<Logging, Problems> {
-        let mut reader = Reader::new(&self.vars);
+        let mut reader = self.unbegun();
         let logging = logging::read(&mut reader, self.has_color());
         reader.problems.unless(logging)
     }
@@ -293,16 +309,21 @@ impl Environment {
         }
     }
 
+    /// Reads, with nothing said yet.
+    fn unbegun(&self) -> Reader<'_> {
+        Reader::new(&self.vars, &self.unread)
+    }
+
     /// Reads, beginning with what is wrong whatever the command.
     fn reader(&self) -> Reader<'_> {
-        let mut reader = Reader::new(&self.vars);
+        let mut reader = self.unbegun();
         reader.problems = self.problems.clone();
         reader
     }
 
     /// One setting, for a command that works whatever else is wrong.
     fn one<T>(&self, setting: &Setting<T>) -> Result<T, Problems> {
-        let mut reader = Reader::new(&self.vars);
+        let mut reader = self.unbegun();
         let value = reader.read(setting);
         reader.problems.unless(value)
     }
@@ -446,28 +467,28 @@ fn retention(reader: &mut Reader<'_>) -> Option<Policy> {
 }
 
 /// `NAME_FILE` for a secret: the file's content, trimmed, stands for the value.
-fn read_secret_file(setting: &Entry, vars: &mut BTreeMap<String, String>, problems: &mut Problems) {
+fn read_secret_file(
+    setting: &Entry,
+    vars: &BTreeMap<String, String>,
+) -> Result<Option<String>, String> {
     let name = setting.name;
     let by_file = format!("{name}_FILE");
-    let Some(path) = vars.get(&by_file).cloned() else {
-        return;
+    let Some(path) = vars.get(&by_file) else {
+        return Ok(None);
     };
     if vars.contains_key(name) {
-        problems.say(format!(
+        return Err(format!(
             "{name} and {by_file} are both set: keep one of them"
         ));
-        return;
     }
-    match std::fs::read_to_string(Path::new(path.trim())) {
-        Ok(text) if text.trim().is_empty() => {
-            problems.say(format!("{by_file}={path} is empty: write the value of {name} into it"));
-        }
-        Ok(text) => {
-            vars.insert(name.to_owned(), text.trim().to_owned());
-        }
-        Err(error) => problems.say(format!(
-            "{by_file}={path} cannot be read: {error}; is the secret mounted, and readable to this user?"
+    let text = std::fs::read_to_string(Path::new(path.trim())).map_err(|error| {
+        format!("{by_file}={path} cannot be read: {error}; is the secret mounted, and readable to this user?")
+    })?;
+    match text.trim() {
+        "" => Err(format!(
+            "{by_file}={path} is empty: write the value of {name} into it"
         )),
+        text => Ok(Some(text.to_owned())),
     }
 }
 

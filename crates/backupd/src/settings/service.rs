@@ -102,7 +102,7 @@ fn drills(reader: &mut Reader<'_>, zone: Tz, now: DateTime<Utc>) -> Option<Drill
         reader.read(&BACKUP_MAX_DRILL_AGE_DAYS),
     );
     let always = always?;
-    let is_set = reader.text(&BACKUP_MAX_DRILL_AGE_DAYS).is_some();
+    let is_set = reader.is_set(&BACKUP_MAX_DRILL_AGE_DAYS);
     let expected = is_set || always || schedule.is_some();
     let max_age = TimeDelta::days(i64::from(days?));
     Some(Drills {

@@ -176,7 +176,7 @@ fn database(label: &str, role: DatabaseRole, dsn: Dsn) -> DatabaseSource {
 }
 
 fn supabase(reader: &mut Reader<'_>) -> Option<Dsn> {
-    if reader.text(&SESSION_DATABASE_URL).is_some() {
+    if reader.is_set(&SESSION_DATABASE_URL) {
         reader.read(&SESSION_DATABASE_URL)
     } else {
         reader.read(&DATABASE_URL)
@@ -184,7 +184,7 @@ fn supabase(reader: &mut Reader<'_>) -> Option<Dsn> {
 }
 
 fn keycloak(reader: &mut Reader<'_>) -> Option<Dsn> {
-    let by_parts = reader.text(&KC_DB_URL).is_none() && reader.text(&KC_DB_URL_HOST).is_some();
+    let by_parts = !reader.is_set(&KC_DB_URL) && reader.is_set(&KC_DB_URL_HOST);
     let parsed = if by_parts {
         keycloak_by_parts(reader)
     } else {
@@ -195,7 +195,7 @@ fn keycloak(reader: &mut Reader<'_>) -> Option<Dsn> {
         .as_ref()
         .is_some_and(|dsn| dsn.password().is_some() || dsn.host.starts_with('/'));
     let mut unless = |known: bool, setting: &Setting<String>| {
-        let is_asked = !known || reader.text(setting).is_some();
+        let is_asked = !known || reader.is_set(setting);
         is_asked.then(|| reader.read(setting)).flatten()
     };
     let user = unless(has_user, &KC_DB_USERNAME);

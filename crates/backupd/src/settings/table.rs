@@ -146,7 +146,7 @@ settings! {
         plain BACKUP_DRILL: bool = Text("scheduled"), |value| choice(value, &[("scheduled", false), ("always", true)]),
             "`always`: every good run, also `backupd run`, is followed by a drill besides.";
         plain BACKUP_DRILL_SCHEDULE: String = Text("0 3 * * 0"), text,
-            "When the daemon drills the newest good set ([what that is](restore.md#proof-before-the-worst-day)); as `BACKUP_SCHEDULE`, in `BACKUP_TIMEZONE`, or `off`.";
+            "When the daemon drills the newest good set, which is to [restore it into a throw-away server and compare](restore.md#proof-before-the-worst-day): as `BACKUP_SCHEDULE`, in `BACKUP_TIMEZONE`, or `off`.";
         secret BACKUP_DRILL_URL: Dsn = Absent(""), dsn,
             "A server to restore into instead of the image's own, as superuser. Databases named `backupd_drill_…` are made there and dropped, and no role is made or changed. Code of the database runs there [without a fence](security.md#a-drill-on-a-named-server).";
         plain BACKUP_DRILL_FENCE: Fencing = Text("on"), |value| choice(value, &[("on", Fencing::Required), ("off", Fencing::Off)]),

@@ -24,7 +24,7 @@ fn good() -> BTreeMap<String, String> {
     .into()
 }
 
-fn config(changes: &[(&str, Option<&str>)]) -> Result<Config, Problems> {
+fn environment(changes: &[(&str, Option<&str>)]) -> Environment {
     let mut vars = good();
     for (name, value) in changes {
         match value {
@@ -32,8 +32,12 @@ fn config(changes: &[(&str, Option<&str>)]) -> Result<Config, Problems> {
             None => vars.remove(*name),
         };
     }
+    Environment::new(vars, Problems::default())
+}
+
+fn config(changes: &[(&str, Option<&str>)]) -> Result<Config, Problems> {
     let now = "2026-11-20T12:00:00Z".parse().unwrap();
-    Environment::new(vars, Problems::default()).config(now)
+    environment(changes).config(now)
 }
 
 fn complaint(changes: &[(&str, Option<&str>)]) -> String {
@@ -206,8 +210,47 @@ fn secrets_come_from_files_too() {
         ("KC_DB_PASSWORD_FILE", Some("/no/such")),
     ]);
     assert!(
-        gone.contains("KC_DB_PASSWORD_FILE=/no/such cannot be read"),
+        gone.contains("one setting is wrong")
+            && gone.contains("KC_DB_PASSWORD_FILE=/no/such cannot be read"),
         "{gone}"
+    );
+    let session = complaint(&[
+        ("DATABASE_URL", None),
+        ("SESSION_DATABASE_URL_FILE", Some("/no/such")),
+    ]);
+    assert!(
+        session.contains("one setting is wrong")
+            && session.contains("SESSION_DATABASE_URL_FILE=/no/such cannot be read"),
+        "{session}"
+    );
+}
+
+/// A command that asks for one setting says why it has none, and takes no other way for want of it.
+#[test]
+fn a_secret_that_cannot_be_read_is_told_as_that_by_restores_and_drills() {
+    let gone = Some("/no/such");
+    let asked = environment(&[
+        ("DATABASE_URL", None),
+        ("DATABASE_URL_FILE", gone),
+        ("BACKUP_DRILL_URL_FILE", gone),
+    ]);
+    let target = asked.restore_targets(&["supabase".to_owned()], None);
+    let told = target.map(drop).unwrap_err().to_string();
+    assert!(
+        told.contains("DATABASE_URL_FILE=/no/such cannot be read") && !told.contains("missing"),
+        "{told}"
+    );
+    let told = asked.drilling().map(drop).unwrap_err().to_string();
+    assert!(
+        told.contains("BACKUP_DRILL_URL_FILE=/no/such cannot be read"),
+        "{told}"
+    );
+    let asked = environment(&[("BACKUP_RESTORE_URLS_FILE", gone)]);
+    let target = asked.restore_targets(&["keycloak".to_owned()], None);
+    let told = target.map(drop).unwrap_err().to_string();
+    assert!(
+        told.contains("BACKUP_RESTORE_URLS_FILE=/no/such cannot be read"),
+        "{told}"
     );
 }
 
