@@ -550,6 +550,24 @@ fn run_supabase(stack: &Stack) -> String {
     set.file_name().unwrap().to_str().unwrap().to_owned()
 }
 
+#[test]
+fn a_set_without_databases_is_proven_by_reading_and_says_so() {
+    let stack = Stack::new();
+    let run = stack.backupd(["run"]).env("BACKUP_SOURCES", "storage");
+    run.succeed();
+    let set = stack.only_set();
+    let name = set.file_name().unwrap().to_str().unwrap();
+    let told = stack.backupd(["verify", "--drill"]).succeed().stdout;
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(
+        lines[0],
+        format!("drill of {name}: it has no database to restore")
+    );
+    let last = lines.last().unwrap();
+    let proven = format!("{name} is PROVEN: every file of it was read back (");
+    assert!(last.starts_with(&proven), "{told}");
+}
+
 /// `verify` is not the only one who writes down what it found.
 #[test]
 fn a_set_that_a_drill_reads_as_damaged_is_not_the_latest() {

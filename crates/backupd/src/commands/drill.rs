@@ -81,7 +81,11 @@ fn text(report: &DrillReport) -> String {
             report.set
         );
     }
-    let mut text = format!("drill of {} into {}\n", report.set, report.server);
+    let mut text = if report.databases.is_empty() {
+        format!("drill of {}: it has no database to restore\n", report.set)
+    } else {
+        format!("drill of {} into {}\n", report.set, report.server)
+    };
     for database in &report.databases {
         text.push_str(&format!(
             "{}: {} in {} ({} of them by digest of every row) and {} compared, in {}\n",
@@ -125,6 +129,9 @@ fn text(report: &DrillReport) -> String {
     let verdict = match report.verdict {
         DrillVerdict::Proven if not_proven > 0 => {
             "is PROVEN but for what stands above, which needs what the scratch server lacks; every table's rows came back"
+        }
+        DrillVerdict::Proven if report.databases.is_empty() => {
+            "is PROVEN: every file of it was read back"
         }
         DrillVerdict::Proven => "is PROVEN: it was restored, and what came back is what was there",
         DrillVerdict::Failed | DrillVerdict::Incomplete => "is NOT PROVEN",
