@@ -388,7 +388,7 @@ fn in_compose_the_lines_are_of_the_compose_file() {
         "FAILED  keycloak: backups are made, and nobody could restore them: role keycloak may not restore keycloak",
         "> secrets/restore_urls",
         "grep -q '^BACKUP_RESTORE_URLS_FILE=' backup.env || echo 'BACKUP_RESTORE_URLS_FILE=/run/secrets/restore_urls' >> backup.env",
-        "docker compose up -d --force-recreate backup",
+        " && docker compose up -d --force-recreate backup",
         "when it is repaired, ask again: docker compose run --rm --entrypoint backupd restore doctor",
         "you could restore this stack right now: no, because keycloak: backups are made",
     ] {

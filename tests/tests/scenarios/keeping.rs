@@ -405,17 +405,26 @@ fn a_set_that_cannot_be_looked_at_is_told_with_the_line_that_moves_it_aside() {
     let daemon = Daemon::start_by(&stack, &off, |call| bad_sector(call).spawn());
     assert_eq!(daemon.get("/health").0, 503);
     let said = daemon.backupd(["status"]).succeed();
-    let line = said.stdout.split('`').nth(1).unwrap_or_default();
-    assert!(
-        said.stdout.contains("could not be looked at") && line.starts_with("mv "),
-        "{said}"
+    assert!(said.stdout.contains("could not be looked at"), "{said}");
+    let doctor = |at: &[&str]| {
+        let asked = [&["doctor", "--json"], at].concat();
+        let told = bad_sector(stack.backupd(&asked)).run().json();
+        let findings = told["findings"].as_array().unwrap();
+        let found = findings.iter().find(|one| one["fault"] == "unread_set");
+        found.unwrap()["lines"][0].as_str().unwrap().to_owned()
+    };
+    // Where backupd runs, in a container or not, is where the line is for.
+    assert_eq!(said.stdout.split('`').nth(1), Some(doctor(&[]).as_str()));
+    let name = lost.file_name().unwrap().to_str().unwrap();
+    assert_eq!(
+        doctor(&["--for", "compose"]),
+        format!(
+            "docker compose run --rm --entrypoint mv restore /backups/{name} /backups/{name}.unread"
+        )
     );
-    let told = bad_sector(stack.backupd(["doctor", "--for", "host", "--json"])).run();
-    let findings = told.json()["findings"].clone();
-    let mut findings = findings.as_array().unwrap().iter();
-    let found = findings.find(|one| one["fault"] == "unread_set");
-    let lines = &found.unwrap()["lines"];
-    assert_eq!(lines[0].as_str().unwrap().trim_start_matches("sudo "), line);
+    let line = doctor(&["--for", "host"]);
+    let line = line.trim_start_matches("sudo ");
+    assert!(line.starts_with("mv "), "{line}");
     let pruned = bad_sector(stack.backupd(["prune"])).run();
     assert_eq!(pruned.code, Some(1), "{pruned}");
     assert!(lost.exists() && old.exists());

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::live::{Current, Live};
 use crate::render::anomaly::{held, in_short};
+use crate::render::remedy::Where;
 use crate::settings::Service;
 
 /// How often the backup directory is asked without a reason: what other processes did there shows within this.
@@ -347,7 +348,9 @@ impl State {
                 in_short(entry.anomalies())
             )
         });
-        let unread = survey.unread().map(|(set, why)| held(dir, set, why));
+        let unread = survey
+            .unread()
+            .map(|(set, why)| held(dir, set, why, Where::here()));
         waits.into_iter().chain(odd).chain(unread).collect()
     }
 

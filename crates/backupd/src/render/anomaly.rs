@@ -6,9 +6,10 @@ use catalog::anomaly::{Anomaly, Quantity, Written};
 use catalog::catalog::Found;
 use catalog::set::SetId;
 use engine::anomaly::named;
+use engine::finding::Fault;
 use postgres::words::one_line;
 
-use super::remedy::path;
+use super::remedy::{Where, remedy};
 use super::set::bytes;
 
 /// Anomalies that are told in one line.
@@ -91,13 +92,11 @@ pub fn what_follows(set: SetId) -> String {
 }
 
 /// That a set could not be looked at, and what that holds.
-pub fn held(dir: &Path, set: SetId, why: &str) -> String {
-    let of = |name: String| path(&dir.join(name));
+pub fn held(dir: &Path, set: SetId, why: &str, at: Where) -> String {
+    let aside = remedy(&Fault::Unread(dir.to_owned(), set), at).lines;
     format!(
-        "{set} could not be looked at ({why}): retention removes neither it nor any older set; where that stays so, move it aside: \
-         `mv {} {}`",
-        of(set.to_string()),
-        of(format!("{set}.unread"))
+        "{set} could not be looked at ({why}): retention removes neither it nor any older set; where that stays so, move it aside: `{}`",
+        aside.join("; ")
     )
 }
 

@@ -186,9 +186,10 @@ fn told(fault: &Fault, at: Where) -> (&'static str, Vec<String>) {
         Fault::NoExtension { place, major, names } => (
             "What needs the extension could not be made, and a restore ends there.",
             match at {
-                Where::Compose => vec![
-                    format!("docker compose pull {0} && docker compose up -d {0}", quoted(&place.host)),
-                ],
+                Where::Compose => vec![at.in_project_of(
+                    place,
+                    &format!("docker compose pull {0} && docker compose up -d {0}", quoted(&place.host)),
+                )],
                 Where::Host => vec![sudo(&format!("apt-get install -y {}", packages(*major, names)))],
             },
         ),
@@ -206,9 +207,11 @@ fn told(fault: &Fault, at: Where) -> (&'static str, Vec<String>) {
             )],
         ),
         Fault::Clients => (
-            "That is no fault: services are at work. Stop them before a restore, or say --force.",
+            "That is no fault: services are at work. Stop them before a restore (a Keycloak in a project of its own by the same words in \
+             its directory), or say --force.",
             at.either(
-                &["docker compose stop auth rest realtime storage meta functions keycloak"],
+                // Those that this project has: Compose stops none where one of the names is unknown, and everything where there is none.
+                &["docker compose config --services | grep -xE 'auth|rest|realtime|storage|meta|functions|keycloak' | xargs -r docker compose stop"],
                 &[&at.restore("latest --force")],
             ),
         ),
@@ -298,25 +301,65 @@ fn packages(major: u32, extensions: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::finding::Place;
+    use engine::finding::{NoAnswer, Place};
     use postgres::remark::About;
 
     use super::*;
+
+    fn place(label: &str, host: &str) -> Place {
+        Place {
+            label: label.to_owned(),
+            host: host.to_owned(),
+            port: 5432,
+            user: "supabase_admin".to_owned(),
+            database: "postgres".to_owned(),
+        }
+    }
+
+    /// Pasted at once, the line behind `read` would be the password.
+    #[test]
+    fn what_asks_for_a_password_is_the_last_line() {
+        let able = vec!["postgres".to_owned()];
+        for fault in [
+            Fault::MayNotRestore {
+                place: place("keycloak", "keycloak-db"),
+                able,
+            },
+            Fault::Server(place("keycloak", "keycloak-db"), NoAnswer::Rejected),
+            Fault::Server(place("supabase", "db"), NoAnswer::Rejected),
+        ] {
+            for at in [Where::Compose, Where::Host] {
+                let lines = remedy(&fault, at).lines;
+                let (last, before) = lines.split_last().unwrap();
+                assert!(last.contains("read -rsp"), "{lines:?}");
+                assert!(!before.iter().any(|line| line.contains("read -rsp")));
+            }
+        }
+    }
+
+    #[test]
+    fn keycloak_may_be_a_project_of_its_own() {
+        let told = |label: &str, at: Where| {
+            let lines = remedy(&Fault::Closed(place(label, "kc")), at).lines;
+            lines[0].ends_with("  # in Keycloak's directory, where it is a project of its own")
+        };
+        assert!(told("keycloak", Where::Compose));
+        assert!(!told("keycloak", Where::Host));
+        assert!(!told("supabase", Where::Compose));
+        let lines = remedy(&Fault::Clients, Where::Compose).lines;
+        assert!(
+            lines[0].contains("xargs -r docker compose stop"),
+            "{lines:?}"
+        );
+    }
 
     #[test]
     fn names_that_users_chose_stay_one_word_of_the_shell() {
         assert_eq!(quoted("a-b_c/d"), "a-b_c/d");
         assert_eq!(quoted(""), "''");
         assert_eq!(quoted("x'; rm -rf / #"), r"'x'\''; rm -rf / #'");
-        let place = Place {
-            label: "supabase".to_owned(),
-            host: "db".to_owned(),
-            port: 5432,
-            user: "supabase_admin".to_owned(),
-            database: "postgres".to_owned(),
-        };
         let names = vec!["'a\nrm -rf /'".to_owned()];
-        let fault = Fault::Database(place, About::Prepared { names });
+        let fault = Fault::Database(place("supabase", "db"), About::Prepared { names });
         let lines = remedy(&fault, Where::Compose).lines;
         assert_eq!(
             lines,

@@ -11,10 +11,12 @@ pub fn server(place: &Place, how: NoAnswer, at: Where) -> (&'static str, Vec<Str
         NoAnswer::Silent => (
             "The server is down, or is not to be found by this name from here.",
             match at {
-                Where::Compose => vec![
-                    format!("docker compose up -d {}", quoted(&place.host)),
-                    format!("docker compose logs --tail 20 {}", quoted(&place.host)),
-                ],
+                Where::Compose => ["up -d", "logs --tail 20"]
+                    .map(|what| {
+                        let line = format!("docker compose {what} {}", quoted(&place.host));
+                        at.in_project_of(place, &line)
+                    })
+                    .to_vec(),
                 Where::Host => vec![
                     format!("pg_isready -h {} -p {}", quoted(&place.host), place.port),
                     sudo("systemctl start postgresql"),
@@ -25,8 +27,8 @@ pub fn server(place: &Place, how: NoAnswer, at: Where) -> (&'static str, Vec<Str
             "The server does not take the password that the settings have.",
             at.either(
                 &[
-                    "read -rsp \"Keycloak's database password: \" PW && printf '%s' \"$PW\" > secrets/keycloak_db_password",
-                    "docker compose up -d --force-recreate backup",
+                    "read -rsp \"Keycloak's database password: \" PW && printf '%s' \"$PW\" > secrets/keycloak_db_password && \
+                     docker compose up -d --force-recreate backup",
                 ],
                 &["read -rsp \"Keycloak's database password: \" PW && export KC_DB_PASSWORD=\"$PW\""],
             ),

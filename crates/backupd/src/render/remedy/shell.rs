@@ -83,12 +83,14 @@ impl Where {
                 let file = file.strip_prefix("backup_").unwrap_or(&file);
                 let (comma, onto) = label.map_or(("", ">"), |_| (",", ">>"));
                 let shape = quoted(&format!("{comma}{shape}"));
+                // What asks is the last: pasted with lines behind it, it would take the next one for the password.
                 vec![
-                    format!("{ask} && printf {shape} \"$PW\" {onto} secrets/{file}"),
                     format!(
                         "grep -q '^{name}_FILE=' backup.env || echo '{name}_FILE=/run/secrets/{file}' >> backup.env"
                     ),
-                    "docker compose up -d --force-recreate backup".to_owned(),
+                    format!(
+                        "{ask} && printf {shape} \"$PW\" {onto} secrets/{file} && docker compose up -d --force-recreate backup"
+                    ),
                 ]
             }
             Self::Host => {
@@ -105,15 +107,27 @@ impl Where {
     pub fn psql(self, place: &Place, user: &str, database: &str, sql: &str) -> String {
         let (user, database, sql) = (quoted(user), quoted(database), quoted(sql));
         match self {
-            Self::Compose => format!(
-                "docker compose exec {} psql -h 127.0.0.1 -U {user} -d {database} -c {sql}",
-                quoted(&place.host)
+            Self::Compose => self.in_project_of(
+                place,
+                &format!(
+                    "docker compose exec {} psql -h 127.0.0.1 -U {user} -d {database} -c {sql}",
+                    quoted(&place.host)
+                ),
             ),
             Self::Host => format!(
                 "psql -h {} -p {} -U {user} -d {database} -c {sql}",
                 quoted(&place.host),
                 place.port
             ),
+        }
+    }
+
+    /// A line of Compose about a server: where it is Keycloak's, nobody here knows of which project it is.
+    pub fn in_project_of(self, place: &Place, line: &str) -> String {
+        if place.label == "keycloak" && self == Self::Compose {
+            format!("{line}  # in Keycloak's directory, where it is a project of its own")
+        } else {
+            line.to_owned()
         }
     }
 
@@ -129,7 +143,10 @@ impl Where {
     /// A server's programs are started again.
     pub fn restart(self, place: &Place) -> String {
         match self {
-            Self::Compose => format!("docker compose restart {}", quoted(&place.host)),
+            Self::Compose => self.in_project_of(
+                place,
+                &format!("docker compose restart {}", quoted(&place.host)),
+            ),
             Self::Host => sudo("systemctl restart postgresql"),
         }
     }
