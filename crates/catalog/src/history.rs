@@ -17,7 +17,7 @@ use stream::read::{open_regular, read_regular};
 
 use crate::drill::DrillVerdict;
 use crate::layout;
-use crate::manifest::RunStatus;
+use crate::manifest::{Manifest, RunStatus};
 use crate::set::SetId;
 
 /// Bytes of a history that are read.
@@ -198,6 +198,21 @@ impl Runs {
             }
         }
         runs
+    }
+}
+
+impl Happening {
+    /// The end of a run, as its set tells of it.
+    pub fn run_finished(manifest: &Manifest, duration_ms: u64) -> Self {
+        Self::RunFinished {
+            set: Some(manifest.set),
+            status: manifest.status,
+            trigger: manifest.trigger.clone(),
+            duration_ms,
+            bytes: manifest.bytes(),
+            error: manifest.first_error(),
+            anomalies: manifest.anomalies.len(),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Happening, Record, Runs};
 use crate::drill::DrillVerdict;
 
 /// A history with all of its newest lines, so many, and of those before only what is still asked for: that there were runs, and how many
-/// ended how; the last run, drill and proof; each restore, with the run before it; what was found damaged last; when each version began.
+/// ended how; the last run, set, drill and proof; each restore, with the run before it; what was found damaged last; when each version began.
 pub(super) fn shortened(records: Vec<Record>, newest: usize) -> Vec<Record> {
     let kept_from = records.len().saturating_sub(newest);
     let Some(first) = records.first() else {
@@ -85,6 +85,7 @@ fn still_told(records: &[Record]) -> BTreeSet<usize> {
             | Happening::Carried(_) => {}
         }
     }
+    told.extend(run);
     told.extend(verified.into_values());
     told
 }
@@ -184,6 +185,7 @@ mod tests {
             restored(records),
             versions,
             [
+                last(|what| matches!(what, Happening::RunFinished { set: Some(_), .. })),
                 last(|what| matches!(what, Happening::Drilled { .. })),
                 last(
                     |what| matches!(what, Happening::Drilled { verdict, .. } if *verdict == DrillVerdict::Proven),
