@@ -18,6 +18,8 @@ pub const EIO: i32 = 5;
 pub const EINTR: i32 = 4;
 /// No space left.
 pub const ENOSPC: i32 = 28;
+/// No more than this for this user.
+pub const EDQUOT: i32 = 122;
 
 /// What happens at the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

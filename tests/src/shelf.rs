@@ -356,6 +356,16 @@ impl Shelf {
             .filter(|line| line["event"] == "set_removed")
             .map(|line| line["set"].as_str().unwrap().to_owned())
             .collect();
+        for name in found.new.keys() {
+            let lines = self.history()?;
+            let told = lines
+                .iter()
+                .filter(|line| line["event"] == "run_finished" && line["set"] == **name)
+                .count();
+            if told != 1 {
+                return Err(format!("history says {told} times that {name} was made"));
+            }
+        }
         for name in self.before.keys() {
             let told = removed.iter().filter(|one| *one == name).count();
             if told != usize::from(!found.old.contains(name)) {

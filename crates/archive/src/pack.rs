@@ -6,6 +6,7 @@
 mod ahead;
 mod batch;
 mod file;
+mod links;
 
 use std::ffi::OsStr;
 use std::io::{BufWriter, Write};

@@ -565,6 +565,43 @@ fn a_tree_of_many_files_comes_back_and_few_of_them_are_open() {
     same(&root, &copy);
 }
 
+/// Inodes are used again, by files that others put in the place of those that are gone: of the same size, and dated alike.
+#[test]
+fn another_content_under_the_same_inode_is_no_further_name() {
+    let dir = scratch();
+    let (root, copy) = (dir.path().join("tree"), dir.path().join("copy"));
+    fs::create_dir(&root).unwrap();
+    let names = ["one", "other"].map(|name| root.join(name));
+    fs::write(&names[0], "before").unwrap();
+    fs::hard_link(&names[0], &names[1]).unwrap();
+    let pack_when = |seen: usize| {
+        let asked = std::sync::atomic::AtomicUsize::new(0);
+        let change = |_: &Path| {
+            if asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == seen {
+                let file = File::options().write(true).open(&names[0]).unwrap();
+                let modified = file.metadata().unwrap().modified().unwrap();
+                (&file).write_all(b"behind").unwrap();
+                file.set_modified(modified).unwrap();
+            }
+            false
+        };
+        let packing = Packing {
+            left_out: Some(&change),
+            ..Packing::default()
+        };
+        let cancel = CancellationToken::new();
+        let (archive, packed, _) = pack(&root, Vec::new(), packing, &cancel).unwrap();
+        (archive, (packed.files, packed.hard_links))
+    };
+    let (archive, counted) = pack_when(1);
+    assert_eq!(counted, (2, 0));
+    gnu_unpack(&archive, &copy);
+    let mut contents = ["one", "other"].map(|name| fs::read_to_string(copy.join(name)).unwrap());
+    contents.sort();
+    assert_eq!(contents, ["before", "behind"]);
+    assert_eq!(pack_when(usize::MAX).1, (1, 1));
+}
+
 #[test]
 fn what_is_no_file_is_named_and_left_out() {
     let dir = scratch();

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, openat, statat, symlinkat};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, capabilities};
-use stream::directory::{Way, open_directory, shown};
+use stream::directory::{Closing, Way, open_directory, shown};
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
@@ -351,7 +351,7 @@ impl Unpacker<'_> {
             traits,
         };
         self.way
-            .down(directory, step, |_, _| Ok(()))
+            .down(directory, step, |_, _, _| Ok(Closing::Closed))
             .map_err(failed)?;
         self.bound_attributes(entry)
     }

@@ -9,6 +9,7 @@ use stream::durable;
 use stream::read::read_regular;
 
 use crate::anomaly::Anomaly;
+use crate::history::Restoration;
 use crate::identity::Identity;
 use crate::layout;
 use crate::set::SetId;
@@ -105,17 +106,26 @@ impl Accepted {
         after.write(root)
     }
 
-    /// Accepts what is odd about a set. `restored` says which source was restored behind which set.
-    pub fn accept(&mut self, set: SetId, anomalies: &[Anomaly], restored: &[(String, SetId)]) {
+    /// Accepts what is odd about a set. `restored` are the restores in place.
+    pub fn accept(&mut self, set: SetId, anomalies: &[Anomaly], restored: &[Restoration]) {
         self.sets.insert(set);
-        let mut sources = anomalies.iter().filter_map(Anomaly::source);
-        let is_mended = sources.any(|odd| {
-            let mut restored = restored.iter();
-            restored.any(|(source, last)| source == odd && *last >= set)
-        });
-        if is_mended {
+        if restored.iter().any(|one| one.mends(set, anomalies)) {
             self.mended.insert(set);
         }
+    }
+
+    /// Restores that were `lost` turned out to have been none, and `restored` are those that were: what the former alone had mended is not.
+    pub fn unmend(
+        &mut self,
+        lost: &[Restoration],
+        restored: &[Restoration],
+        anomalies: impl Fn(SetId) -> Vec<Anomaly>,
+    ) {
+        self.mended.retain(|set| {
+            let anomalies = anomalies(*set);
+            let by = |all: &[Restoration]| all.iter().any(|one| one.mends(*set, &anomalies));
+            by(restored) || !by(lost)
+        });
     }
 
     /// Forgets a set that is gone.
@@ -199,9 +209,17 @@ mod tests {
             was: server("1"),
             is: server("2"),
         }];
+        let restoration = |source: &str, from: u32, behind: u32| Restoration {
+            source: source.to_owned(),
+            from: set(from),
+            behind: set(behind),
+        };
         let restored = [
-            ("supabase".to_owned(), set(7)),
-            ("keycloak".to_owned(), set(9)),
+            restoration("supabase", 1, 7),
+            restoration("keycloak", 1, 9),
+            // From what is odd itself: that is what it is to be.
+            restoration("supabase", 8, 9),
+            restoration("supabase", 2, 9),
         ];
         let mut accepted = Accepted::default();
         for day in 6..10 {
@@ -209,6 +227,13 @@ mod tests {
         }
         assert_eq!(accepted.sets, (6..10).map(set).collect());
         assert_eq!(accepted.mended, (6..8).map(set).collect());
+        let before = accepted.clone();
+        accepted.unmend(&restored[1..], &restored[..1], |_| odd.to_vec());
+        assert_eq!(accepted, before);
+        accepted.unmend(&restored[..1], &restored[1..], |_| odd.to_vec());
+        assert_eq!(accepted.mended, BTreeSet::new());
+        assert_eq!(accepted.sets, before.sets);
+        accepted = before;
         accepted.forget(set(6));
         assert!(!accepted.sets.contains(&set(6)) && !accepted.mended.contains(&set(6)));
     }

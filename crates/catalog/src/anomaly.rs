@@ -82,6 +82,17 @@ impl Anomaly {
             Self::NotCompared { .. } | Self::Unknown => None,
         }
     }
+
+    /// The set whose source it was compared with.
+    pub fn since(&self) -> Option<SetId> {
+        match self {
+            Self::AnotherSource { since, .. }
+            | Self::SourceFell { since, .. }
+            | Self::TableFell { since, .. }
+            | Self::Incompressible { since, .. } => Some(*since),
+            Self::NotCompared { .. } | Self::Unknown => None,
+        }
+    }
 }
 
 /// What is counted.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use stream::durable;
 use stream::words::counted;
+use stream::{directory, durable};
 
 use crate::accepted::Accepted;
 use crate::anomaly::Anomaly;
@@ -282,11 +282,21 @@ impl Catalog {
         }
     }
 
+    /// The newest set, good or not; none from the future.
+    pub fn newest(&self, now: DateTime<Utc>) -> io::Result<Option<SetId>> {
+        let present = self.ids()?.into_iter();
+        Ok(present.filter(|id| !id.is_from_the_future(now)).max())
+    }
+
+    /// A set's whole manifest.
+    pub fn manifest(&self, id: SetId) -> Result<Manifest, ManifestError> {
+        Manifest::of_set(&self.path(id), id)
+    }
+
     /// Makes the directory of a new set. Where the clock was set back a little, it comes behind the newest set all the same, so that
     /// retention and `latest` see it as the newest. Where the id is taken, the next free one is used; nothing is overwritten.
     pub fn begin(&self, now: DateTime<Utc>) -> io::Result<PartialSet> {
-        let present = self.ids()?.into_iter();
-        let newest = present.filter(|id| !id.is_from_the_future(now)).max();
+        let newest = self.newest(now)?;
         let mut id = SetId::at(now).max(newest.map_or(SetId::at(now), SetId::next));
         for _ in 0..ID_TRIES {
             let dir = self.aside(id, Aside::Partial);
@@ -333,6 +343,11 @@ impl Catalog {
             // Where it has not got the name, there is nothing to take back.
             let _ = durable::rename(&path, &partial.dir);
         })
+    }
+
+    /// Removes what is in a set in the making. The directory stays: whoever finds it knows that a run was killed.
+    pub fn empty(&self, partial: &PartialSet) -> io::Result<()> {
+        empty(&partial.dir)
     }
 
     /// Removes a set in the making.
@@ -388,10 +403,7 @@ impl Catalog {
 
     /// Removes the files of a set without a name. The directory stays: whoever finds it knows that the set was removed.
     pub fn hollow(&self, id: SetId) -> io::Result<()> {
-        for entry in fs::read_dir(self.aside(id, Aside::Removed))? {
-            fs::remove_file(entry?.path())?;
-        }
-        Ok(())
+        empty(&self.aside(id, Aside::Removed))
     }
 
     fn ids(&self) -> io::Result<Vec<SetId>> {
@@ -414,6 +426,14 @@ impl Catalog {
     fn aside(&self, id: SetId, aside: Aside) -> PathBuf {
         self.root.join(aside.name(id))
     }
+}
+
+/// Removes all that is in a directory.
+fn empty(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        directory::remove(&entry?.path())?;
+    }
+    Ok(())
 }
 
 /// What is known of a set by its manifest, and by the names and sizes of its files.

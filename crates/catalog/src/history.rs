@@ -2,6 +2,7 @@
 //! oldest lines go to `history.1.jsonl`.
 
 mod carried;
+mod restored;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -17,8 +18,11 @@ use stream::read::{open_regular, read_regular};
 
 use crate::drill::DrillVerdict;
 use crate::layout;
-use crate::manifest::RunStatus;
+use crate::manifest::{Manifest, RunStatus};
 use crate::set::SetId;
+
+pub use restored::Restoration;
+use restored::{Begun, begun, restored};
 
 /// Bytes of a history that are read.
 const BYTES_MOST: u64 = 256 * 1024 * 1024;
@@ -108,6 +112,25 @@ pub enum Happening {
         #[serde(default)]
         not_proven: usize,
     },
+    /// A database or a tree of a set, whole and in its own place, is about to be in use: the last word before names change. Without a word of
+    /// the end behind it, it is in use, unless what lies there says that it was cut off.
+    Restoring {
+        /// The set.
+        set: SetId,
+        /// The label of what is restored.
+        source: String,
+        /// The database or directory.
+        into: String,
+    },
+    /// What became of a restore without an end in history: somebody looked at what it left.
+    RestoreSettled {
+        /// The label of what was restored.
+        source: String,
+        /// The database or directory.
+        into: String,
+        /// Whether it is in use. Else that is which was there before.
+        in_use: bool,
+    },
     /// A database or a tree of a set was put back, or was not.
     Restored {
         /// The set.
@@ -191,6 +214,8 @@ impl Runs {
                 Happening::ServiceStarted { .. }
                 | Happening::SetVerified { .. }
                 | Happening::Drilled { .. }
+                | Happening::Restoring { .. }
+                | Happening::RestoreSettled { .. }
                 | Happening::Restored { .. }
                 | Happening::Accepted { .. }
                 | Happening::SetRemoved { .. }
@@ -198,6 +223,21 @@ impl Runs {
             }
         }
         runs
+    }
+}
+
+impl Happening {
+    /// The end of a run, as its set tells of it.
+    pub fn run_finished(manifest: &Manifest, duration_ms: u64) -> Self {
+        Self::RunFinished {
+            set: Some(manifest.set),
+            status: manifest.status,
+            trigger: manifest.trigger.clone(),
+            duration_ms,
+            bytes: manifest.bytes(),
+            error: manifest.first_error(),
+            anomalies: manifest.anomalies.len(),
+        }
     }
 }
 
@@ -292,28 +332,39 @@ impl History {
         Ok(file)
     }
 
-    /// Which source was restored behind which run's set. The order of the lines tells, which no clock that is set disturbs.
-    pub fn restored(&self) -> io::Result<Vec<(String, SetId)>> {
+    /// Which sources were restored in place, from what and behind which run's set. The order of the lines tells, which no clock that is
+    /// set disturbs.
+    pub fn restored(&self) -> io::Result<Vec<Restoration>> {
         Ok(restored(&self.read()?))
     }
-}
 
-fn restored(records: &[Record]) -> Vec<(String, SetId)> {
-    let mut last = None;
-    let mut restored = Vec::new();
-    for record in records {
-        match &record.happening {
-            Happening::RunFinished { set: Some(set), .. } => last = Some(*set),
-            Happening::Restored {
-                source,
-                in_place: true,
-                error: None,
-                ..
-            } => restored.extend(last.map(|last| (source.clone(), last))),
-            _ => {}
-        }
+    /// Keeps what a look found that an earlier restore of a source in place had left: `Some` when there was something, and whether the
+    /// restored one is in use now. Needed where history has no end of it. Gives restores that turn out to have been none.
+    pub fn settle(
+        &self,
+        at: DateTime<Utc>,
+        source: &str,
+        into: &str,
+        left: Option<bool>,
+    ) -> io::Result<Vec<Restoration>> {
+        let records = self.read()?;
+        let in_use = match (begun(&records, source, into), left) {
+            (Some(_), Some(in_use)) => in_use,
+            // Nothing says that it was cut off.
+            (Some(Begun::Untold), None) => true,
+            (Some(Begun::Failed), None) | (None, _) => return Ok(Vec::new()),
+        };
+        let settled = Happening::RestoreSettled {
+            source: source.to_owned(),
+            into: into.to_owned(),
+            in_use,
+        };
+        self.append(at, &settled)?;
+        let after = self.restored()?;
+        let mut lost = restored(&records);
+        lost.retain(|one| !after.contains(one));
+        Ok(lost)
     }
-    restored
 }
 
 /// The differences that the last verification of each set found, where it found any.

@@ -526,6 +526,11 @@ impl Manifest {
         Some(u64::try_from(took.num_milliseconds()).unwrap_or(0))
     }
 
+    /// Of all artifacts on disk.
+    pub fn bytes(&self) -> u64 {
+        self.artifacts.iter().map(|artifact| artifact.bytes).sum()
+    }
+
     /// The first failed step with its words.
     pub fn first_error(&self) -> Option<String> {
         let failed = self

@@ -100,6 +100,10 @@ pub enum Event {
         /// What.
         found: Vec<Anomaly>,
     },
+    /// What a restore has made ready gets its place now.
+    Exchanging,
+    /// An earlier restore into the same place had been cut off: what was there before is in use again.
+    PutBack,
     /// Retention removed a set.
     SetRemoved {
         /// Its id.

@@ -9,7 +9,7 @@ use policy::retention::{Candidate, Decision, Policy, plan};
 use serde::Serialize;
 
 use crate::event::{Event, Observer};
-use crate::turn::sweep;
+use crate::turn::{sweep, tell_removed};
 
 /// What retention decided and did.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -106,7 +106,7 @@ pub fn prune(
             reasons: decision.reasons.clone(),
         };
         let cleared = unnamed
-            .and_then(|()| tell(catalog, history, now, set, &removed))
+            .and_then(|()| tell_removed(catalog, history, now, set, &removed))
             .and_then(|()| catalog.clear(set));
         observer.on(&Event::SetRemoved { set });
         pruned.removed.push(set);
@@ -115,21 +115,4 @@ pub fn prune(
         }
     }
     Ok(pruned)
-}
-
-/// Keeps a removal in history, before the set's files go. On a full disk there is no room for that line: they make it.
-fn tell(
-    catalog: &Catalog,
-    history: &History,
-    now: DateTime<Utc>,
-    set: SetId,
-    removed: &Happening,
-) -> std::io::Result<()> {
-    match history.append(now, removed) {
-        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            catalog.hollow(set)?;
-            history.append(now, removed)
-        }
-        told => told,
-    }
 }

@@ -276,21 +276,8 @@ fn conclude(
     passing: bool,
 ) -> Finished {
     let set = manifest.set;
-    let bytes = manifest
-        .artifacts
-        .iter()
-        .map(|artifact| artifact.bytes)
-        .sum();
-    let status = manifest.status;
-    let happening = Happening::RunFinished {
-        set: Some(set),
-        status,
-        trigger: manifest.trigger.clone(),
-        duration_ms: millis(began.elapsed()),
-        bytes,
-        error: manifest.first_error(),
-        anomalies: manifest.anomalies.len(),
-    };
+    let (bytes, status) = (manifest.bytes(), manifest.status);
+    let happening = Happening::run_finished(&manifest, millis(began.elapsed()));
     let mut failed_behind = Vec::new();
     if let Err(error) = history.append(clock::now(), &happening) {
         let text = format!("the history could not be written: {error}");

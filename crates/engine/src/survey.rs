@@ -313,6 +313,8 @@ fn as_run(record: &Record) -> Option<LastRun> {
         }),
         Happening::SetVerified { .. }
         | Happening::Drilled { .. }
+        | Happening::Restoring { .. }
+        | Happening::RestoreSettled { .. }
         | Happening::Restored { .. }
         | Happening::Accepted { .. }
         | Happening::SetRemoved { .. }

@@ -1,5 +1,6 @@
 //! Directories of any depth: no recursion, every name relative to an open directory, so that no path meets the kernel's PATH_MAX, and
-//! few of them open at a time, so that no depth meets the limit of open files.
+//! few of them open at a time, so that no depth meets the limit of open files. What is held in memory of a tree does not grow with the
+//! number of its names.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs::File;
@@ -17,7 +18,12 @@ use rustix::path::Arg;
 
 /// Directories of one way down that are open at a time. The upper ones are closed, and found again by `..`.
 const OPEN_MOST: usize = 32;
-/// Bytes of names taken from the kernel at once, as glibc does.
+/// Of the upper ones those stay open besides that have more names left than are worth holding: a place in a directory cannot be come back to
+/// once it is closed, for not every file system gives it again when names come and go. Where more than this lie in one another, all their
+/// names are held.
+const LARGE_MOST: usize = 64;
+/// Bytes of names taken from the kernel at once, as glibc does. A closed directory's are held, three times as many at the
+/// most.
 const NAMES_BYTES: usize = 32 * 1024;
 /// Bytes of a path that messages show; a longer one is shown by its beginning and its end.
 const SHOWN_BYTES: usize = 1024;
@@ -33,6 +39,17 @@ pub struct Way<T> {
     steps: Vec<Step<T>>,
     /// How many at the end are open; the last one always is.
     open: usize,
+    /// How many are open above these.
+    large: usize,
+}
+
+/// What becomes of a directory on the way that would be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// All is known that is still asked of it.
+    Closed,
+    /// It is to stay open.
+    Open,
 }
 
 struct Step<T> {
@@ -53,6 +70,7 @@ impl<T> Way<T> {
         Self {
             steps: vec![Step { directory, value }],
             open: 1,
+            large: 0,
         }
     }
 
@@ -78,20 +96,25 @@ impl<T> Way<T> {
         }
     }
 
-    /// Goes down. `closing` sees the directory that is closed for it, if one is.
+    /// Goes down. `closing` sees the directory that is closed for it, if one is, and whether it might stay open.
     pub fn down(
         &mut self,
         directory: OwnedFd,
         value: T,
-        closing: impl FnOnce(BorrowedFd<'_>, &mut T) -> io::Result<()>,
+        closing: impl FnOnce(BorrowedFd<'_>, &mut T, bool) -> io::Result<Closing>,
     ) -> io::Result<()> {
         if self.open == OPEN_MOST {
             let at = self.steps.len() - self.open;
             let step = &mut self.steps[at];
             if let At::Open(directory) = &step.directory {
-                closing(directory.as_fd(), &mut step.value)?;
-                let stat = fstat(directory)?;
-                step.directory = At::Closed(stat.st_dev, stat.st_ino);
+                let may_stay = self.large < LARGE_MOST;
+                match closing(directory.as_fd(), &mut step.value, may_stay)? {
+                    Closing::Open => self.large += 1,
+                    Closing::Closed => {
+                        let stat = fstat(directory)?;
+                        step.directory = At::Closed(stat.st_dev, stat.st_ino);
+                    }
+                }
             }
             self.open -= 1;
         }
@@ -111,16 +134,21 @@ impl<T> Way<T> {
             return Ok(None);
         };
         self.open -= 1;
-        if let Some(step) = self.steps.last_mut()
-            && let At::Closed(device, inode) = step.directory
+        if self.open == 0
+            && let Some(step) = self.steps.last_mut()
         {
-            let parent = open_directory(left.as_fd(), c"..")?;
-            let stat = fstat(&parent)?;
-            if (stat.st_dev, stat.st_ino) != (device, inode) {
-                return Err(io::Error::other("a directory was moved meanwhile"));
-            }
-            step.directory = At::Open(parent);
             self.open = 1;
+            match step.directory {
+                At::Open(_) => self.large -= 1,
+                At::Closed(device, inode) => {
+                    let parent = open_directory(left.as_fd(), c"..")?;
+                    let stat = fstat(&parent)?;
+                    if (stat.st_dev, stat.st_ino) != (device, inode) {
+                        return Err(io::Error::other("a directory was moved meanwhile"));
+                    }
+                    step.directory = At::Open(parent);
+                }
+            }
         }
         Ok(Some((left, value)))
     }
@@ -146,7 +174,11 @@ pub struct Descent {
 /// What is left to be given of a directory.
 #[derive(Default)]
 struct Names {
-    read: Vec<Name>,
+    /// Names that were read, each with a NUL at its end, as one text: an allocation each would be several times as much.
+    text: Vec<u8>,
+    kinds: Vec<FileType>,
+    /// How many bytes and names of these were given.
+    given: (usize, usize),
     ended: bool,
     /// Bytes of the path of the directory above.
     above: usize,
@@ -183,10 +215,10 @@ impl Descent {
         let Some((directory, names)) = self.way.last_mut() else {
             return Ok(None);
         };
-        if names.read.is_empty() && !names.ended {
+        if names.are_given() && !names.ended {
             names.read(directory, &mut self.buffer)?;
         }
-        let Some(mut name) = names.read.pop() else {
+        let Some(mut name) = names.give() else {
             return Ok(None);
         };
         if name.kind == FileType::Unknown
@@ -204,11 +236,17 @@ impl Descent {
             ..Names::default()
         };
         let buffer = &mut self.buffer;
-        self.way.down(directory, names, |closed, names| {
+        self.way.down(directory, names, |above, names, may_stay| {
+            // A look ahead tells of most directories that these were all.
+            let few = names.text.len() + NAMES_BYTES;
             while !names.ended {
-                names.read(closed, buffer)?;
+                if may_stay && names.text.len() >= few {
+                    return Ok(Closing::Open);
+                }
+                names.read(above, buffer)?;
             }
-            Ok(())
+            names.forget_given();
+            Ok(Closing::Closed)
         })?;
         if !self.path.is_empty() {
             self.path.push(b'/');
@@ -232,14 +270,44 @@ impl Descent {
 }
 
 impl Names {
+    fn are_given(&self) -> bool {
+        self.given.1 == self.kinds.len()
+    }
+
+    /// The next of those that were read.
+    fn give(&mut self) -> Option<Name> {
+        let (at, number) = self.given;
+        let kind = *self.kinds.get(number)?;
+        let name = CStr::from_bytes_until_nul(&self.text[at..]).ok()?;
+        self.given = (at + name.to_bytes_with_nul().len(), number + 1);
+        Some(Name {
+            name: name.to_owned(),
+            kind,
+        })
+    }
+
+    /// Takes no more memory than for what is left to be given.
+    fn forget_given(&mut self) {
+        let (bytes, names) = std::mem::take(&mut self.given);
+        self.text.drain(..bytes);
+        self.text.shrink_to_fit();
+        self.kinds.drain(..names);
+        self.kinds.shrink_to_fit();
+    }
+
     /// Takes more names, as many as the kernel gives at once.
     fn read(
         &mut self,
         directory: BorrowedFd<'_>,
         buffer: &mut [MaybeUninit<u8>],
     ) -> io::Result<()> {
+        if self.are_given() {
+            self.text.clear();
+            self.kinds.clear();
+            self.given = (0, 0);
+        }
         let mut entries = RawDir::new(directory, buffer);
-        let before = self.read.len();
+        let before = self.kinds.len();
         loop {
             match entries.next() {
                 // A directory that was removed meanwhile has no names.
@@ -251,14 +319,12 @@ impl Names {
                 Some(Ok(entry)) => {
                     let name = entry.file_name();
                     if name != c"." && name != c".." {
-                        self.read.push(Name {
-                            name: name.to_owned(),
-                            kind: entry.file_type(),
-                        });
+                        self.text.extend_from_slice(name.to_bytes_with_nul());
+                        self.kinds.push(entry.file_type());
                     }
                 }
             }
-            if self.ended || (entries.is_buffer_empty() && self.read.len() > before) {
+            if self.ended || (entries.is_buffer_empty() && self.kinds.len() > before) {
                 return Ok(());
             }
         }

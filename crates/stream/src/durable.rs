@@ -80,6 +80,14 @@ pub fn sync_tree(dir: &Path) -> io::Result<()> {
     Ok(retry_on_intr(|| rustix::fs::syncfs(&dir))?)
 }
 
+/// Whether there is no room: on the disk, or in what this user may have of it.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// The name a file has until it is complete.
 pub fn aside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();

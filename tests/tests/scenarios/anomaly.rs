@@ -1,16 +1,17 @@
 //! Something happened to the source: another server behind the address, rows that are gone. What is kept, what is said, what goes on.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::Duration;
 use serde_json::Value;
 use tests::backupd::{Backupd, Outcome};
 use tests::daemon::Daemon;
+use tests::fault::{Action, Fault};
 use tests::host::wait_for;
 use tests::server::{KEYCLOAK_PASSWORD, KEYCLOAK_USER, PgServer};
 use tests::set::older;
-use tests::stack::{Stack, manifest};
+use tests::stack::{Stack, manifest, sets};
 
 /// A new machine: empty databases, an almost empty Storage, and the sets of the old one.
 struct NewMachine {
@@ -207,6 +208,171 @@ fn sets_of_an_empty_machine_count_for_nothing_behind_a_restore() {
         empty.iter().all(|set| set.exists()),
         "they may still be of use to whoever looks into it"
     );
+}
+
+/// A Storage of some files, alone in a directory: a set of it, and one of what was left when most of them were gone.
+struct Shrunk {
+    dir: tempfile::TempDir,
+    sets: Vec<String>,
+}
+
+impl Shrunk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut shrunk = Self {
+            dir,
+            sets: Vec::new(),
+        };
+        fs::create_dir_all(shrunk.file(0).parent().unwrap()).unwrap();
+        fs::create_dir(shrunk.backups()).unwrap();
+        for number in 0..20 {
+            fs::write(shrunk.file(number), "x").unwrap();
+        }
+        shrunk.backupd(&["run"]).succeed();
+        for number in 5..20 {
+            fs::remove_file(shrunk.file(number)).unwrap();
+        }
+        odd(&shrunk.backupd(&["run"]).run());
+        shrunk.sets = sets(&shrunk.backups()).iter().map(|set| id(set)).collect();
+        shrunk
+    }
+
+    fn file(&self, number: u32) -> PathBuf {
+        self.dir.path().join(format!("storage/b/{number}"))
+    }
+
+    fn backups(&self) -> PathBuf {
+        self.dir.path().join("backups")
+    }
+
+    fn backupd(&self, arguments: &[&str]) -> Backupd {
+        Backupd::new(arguments)
+            .env("BACKUP_SOURCES", "storage")
+            .env("SUPABASE_STORAGE_PATH", self.dir.path().join("storage"))
+            .env("BACKUP_DIR", self.backups())
+    }
+
+    /// A restore of the first set that is killed at such a call below a directory; the file of the call, where there is one.
+    fn killed(&self, kinds: &str, nth: usize, below: &Path) -> Option<String> {
+        let fault = Fault::new(kinds, Action::Kill, nth, &[below], self.dir.path());
+        let restore = self.backupd(&["restore", &self.sets[0], "--yes"]);
+        let outcome = fault.around(restore).run();
+        let hit = fault.report().hit?;
+        assert_eq!(outcome.code, Some(137), "{outcome}");
+        Some(hit)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.file(19).exists()
+    }
+
+    /// Accepts the odd set. Whether that counts for nothing.
+    fn accept(&self) -> bool {
+        let accepted = self.backupd(&["accept", "--all", "--json"]).succeed();
+        let set = &accepted.json()["accepted"][0];
+        assert_eq!(set["set"], *self.sets[1], "{accepted}");
+        set["mended"].as_bool().unwrap()
+    }
+
+    fn is_good(&self) -> bool {
+        let listed = self.backupd(&["list", "--json"]).succeed().json();
+        listed[1]["good"].as_bool().unwrap()
+    }
+}
+
+/// Who restores what is odd wants it so.
+#[test]
+fn a_restore_of_what_is_odd_ends_no_anomaly() {
+    let shrunk = Shrunk::new();
+    let restore = |set: &str| shrunk.backupd(&["restore", set, "--yes"]).succeed();
+    restore(&shrunk.sets[1]);
+    assert!(!shrunk.is_whole());
+    assert!(!shrunk.accept() && shrunk.is_good());
+    let latest = shrunk.backupd(&["show", "--json"]).succeed();
+    assert_eq!(latest.json()["set"], *shrunk.sets[1], "{latest}");
+    // What was there before it is another matter.
+    let shrunk = Shrunk::new();
+    shrunk
+        .backupd(&["restore", &shrunk.sets[0], "--yes"])
+        .succeed();
+    assert!(shrunk.is_whole());
+    assert!(shrunk.accept() && !shrunk.is_good());
+}
+
+/// Its end was never told: what lies there tells whether it was one.
+#[test]
+fn a_restore_that_is_killed_at_any_word_of_its_own_ends_what_it_brought_back() {
+    let mut whole = 0;
+    for nth in 1.. {
+        let shrunk = Shrunk::new();
+        let private = shrunk.backups().join(".backupd");
+        let Some(hit) = shrunk.killed("write", nth, &private) else {
+            break;
+        };
+        whole += usize::from(shrunk.is_whole());
+        assert_eq!(shrunk.accept(), shrunk.is_whole(), "{hit}");
+        // Nothing is left that says otherwise.
+        shrunk.backupd(&["restore", "--undo"]).succeed();
+        assert_eq!(shrunk.is_good(), !shrunk.is_whole(), "{hit}");
+    }
+    assert!(whole >= 2, "the history, and what is accepted");
+}
+
+#[test]
+fn a_database_that_was_back_when_its_restore_was_killed_is_back() {
+    let stack = Stack::new();
+    let alone = |arguments: &[&str]| {
+        let call = Backupd::new(arguments).envs(stack.env());
+        call.env("BACKUP_SOURCES", "supabase")
+    };
+    alone(&["run"]).succeed();
+    let truncate = "TRUNCATE public.events CASCADE";
+    stack.server.psql("postgres", truncate);
+    odd(&alone(&["run"]).run());
+    let whole = id(&stack.sets()[0]);
+    let history = stack.backups.join(".backupd/history.jsonl");
+    let killed = |nth: usize| {
+        let fault = Fault::new("write", Action::Kill, nth, &[&history], stack.server.root());
+        let restore = alone(&["restore", &whole, "--yes", "--force"]);
+        let outcome = fault.around(restore).run();
+        assert_eq!(outcome.code, Some(137), "{outcome}");
+        stack
+            .server
+            .psql("postgres", "SELECT count(*) > 0 FROM public.events")
+    };
+    // Before names change, and behind it.
+    assert_eq!([1, 2].map(killed), ["f", "t"]);
+    alone(&["restore", "--undo"]).succeed();
+    let accepted = alone(&["accept", "--all", "--json"]).succeed().json();
+    assert_eq!(accepted["accepted"][0]["mended"], true, "{accepted}");
+}
+
+/// It was accepted too early: what an undo puts back ended nothing.
+#[test]
+fn a_restore_that_is_undone_ends_no_anomaly() {
+    // The next restore looks as well.
+    for again in ["--undo", "--yes"] {
+        let shrunk = Shrunk::new();
+        let hit = shrunk.killed("rename", 1, shrunk.dir.path()).unwrap();
+        assert!(hit.contains("backupd-restoring"), "{hit}");
+        assert!(!shrunk.is_whole());
+        assert!(shrunk.accept() && !shrunk.is_good());
+        let odd = &shrunk.sets[1];
+        shrunk.backupd(&["restore", odd, again]).succeed();
+        assert!(!shrunk.is_whole() && shrunk.is_good(), "{again}");
+    }
+    // Before it is accepted.
+    let shrunk = Shrunk::new();
+    shrunk.killed("rename", 1, shrunk.dir.path()).unwrap();
+    shrunk.backupd(&["restore", "--undo"]).succeed();
+    assert!(!shrunk.accept() && shrunk.is_good());
+    // All of it had its place but for a name: that is no undoing.
+    let shrunk = Shrunk::new();
+    shrunk.killed("rename", 3, shrunk.dir.path()).unwrap();
+    assert!(shrunk.is_whole());
+    shrunk.backupd(&["restore", "--undo"]).succeed();
+    assert!(shrunk.is_whole());
+    assert!(shrunk.accept() && !shrunk.is_good());
 }
 
 fn it_waits(stack: &Stack, machine: &NewMachine) {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tests::daemon::Daemon;
-use tests::fault::{Action, EINTR, Fault};
+use tests::fault::{Action, EINTR, EIO, Fault};
+use tests::set::older;
 use tests::shelf::Shelf;
 use tests::stack::{Stack, names};
 use tests::world::{Place, What, World};
@@ -107,4 +108,49 @@ fn a_run_whose_retention_fails_has_failed_and_its_set_is_good() {
     assert_eq!(last["event"], "retention_failed", "{last}");
     let next = shelf.backupd(&["run"]).succeed();
     assert!(next.stdout.contains("is good"), "{next}");
+}
+
+/// Its set is as young as any, and somebody has to look all the same: sets pile up.
+#[test]
+fn a_run_whose_retention_failed_is_unhealthy_until_one_goes_well() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let old = older(&stack.only_set(), chrono::Duration::days(30));
+    let id = |set: &std::path::Path| set.file_name().unwrap().to_str().unwrap().to_owned();
+    let (scratch, error) = (stack.server.root(), Action::ErrorsOn(EIO));
+    let fault = Fault::new("rename", error, 1, &[&old], scratch);
+    let failed = fault.around(stack.backupd(["run"])).run();
+    assert_eq!(failed.code, Some(1), "{failed}");
+    assert!(failed.stdout.contains("is good"), "{failed}");
+    let newest = id(&stack.sets().pop().unwrap());
+    let words = format!(
+        "the last run failed: set {newest} is good, and retention failed: {}",
+        id(&old)
+    );
+
+    let daemon = Daemon::start(&stack, &[("BACKUP_DRILL_SCHEDULE", "off")]);
+    let health = daemon.backupd(["health"]).run();
+    assert_eq!(health.code, Some(1), "{health}");
+    assert!(
+        format!("{}{}", health.stdout, health.stderr).contains(&words),
+        "{health}"
+    );
+    let json = daemon.backupd(["health", "--json"]).run();
+    assert_eq!(json.code, Some(1), "{json}");
+    let (status, body) = daemon.get("/health");
+    assert_eq!(status, 503, "{body}");
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    for answer in [json.json(), body] {
+        assert_eq!(answer["health"], "unhealthy", "{answer}");
+        let reasons = answer["reasons"].as_array().unwrap();
+        assert_eq!(reasons.len(), 1, "{answer}");
+        assert!(reasons[0].as_str().unwrap().starts_with(&words), "{answer}");
+        assert_eq!(answer["last_run"]["result"], "failed", "{answer}");
+        assert_eq!(answer["last_run"]["set"], *newest, "{answer}");
+        assert_eq!(answer["last_good"]["set"], *newest, "{answer}");
+    }
+    daemon.backupd(["trigger"]).succeed();
+    assert!(!old.exists());
+    daemon.backupd(["health"]).succeed();
+    assert_eq!(daemon.get("/health").0, 200);
 }

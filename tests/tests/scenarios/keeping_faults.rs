@@ -6,9 +6,10 @@ use std::path::Path;
 
 use tests::backupd::{Backupd, Outcome};
 use tests::campaign::Campaign;
-use tests::fault::{Action, EIO, ENOSPC, Report};
+use tests::fault::{Action, EDQUOT, EIO, ENOSPC, Report};
 use tests::server::PgServer;
 use tests::shelf::{Found, Shelf};
+use tests::stack::names;
 
 /// Cases of a slice that runs each time.
 const SLICE: usize = 20;
@@ -310,6 +311,99 @@ fn runs_with_a_database_that_meet_faults_make_a_whole_set_or_say_why_not() {
     let shelf = Shelf::new(Some(&server), false);
     let cases = campaign(&shelf, &[Command::Run], SLICE / 2);
     assert!(cases >= SLICE / 4, "only {cases} cases");
+}
+
+/// Removals make the room that their own line of history needs, those that were cut off too. Whether the disk is full or what this user
+/// may have of it.
+#[test]
+fn no_removal_waits_for_room_in_history() {
+    let shelf = Shelf::new(None, false);
+    let private = shelf.backups().join(".backupd");
+    let prune = |action, nth| {
+        shelf.reset();
+        let call = shelf.backupd(&["prune"]);
+        shelf.faulty(call, "write", action, nth, &[&private])
+    };
+    for number in [ENOSPC, EDQUOT] {
+        let mut lines = 0;
+        for nth in 1.. {
+            let (outcome, report) = prune(Action::Error(number), nth);
+            let Some(hit) = report.hit else { break };
+            if !hit.contains("history.jsonl") {
+                continue;
+            }
+            lines += 1;
+            assert_eq!(outcome.code, Some(0), "{hit}: {outcome}");
+            assert_eq!(shelf.look().unwrap().old, shelf.fate[0], "{outcome}");
+            shelf.backupd(&["prune"]).succeed();
+            shelf.settled(&shelf.look().unwrap()).unwrap();
+        }
+        // One a set, the one that was killed, and the one whose removal was.
+        assert_eq!(lines, shelf.fate[1].len() + 2);
+        // There is never room: what is let go goes, and is told of when there is.
+        let history = private.join("history.jsonl");
+        shelf.reset();
+        let call = shelf.backupd(&["prune"]);
+        let (outcome, _) = shelf.faulty(call, "write", Action::ErrorsOn(number), 1, &[&history]);
+        assert_eq!(outcome.code, Some(1), "{outcome}");
+        let left = shelf.look().unwrap();
+        assert_eq!(left.old, shelf.fate[0], "{outcome}");
+        for set in &shelf.fate[1] {
+            let dir = shelf.backups().join(format!(".{set}.removed"));
+            assert_eq!(names(&dir), Vec::<String>::new(), "{outcome}");
+        }
+        shelf.backupd(&["prune"]).succeed();
+        shelf.settled(&shelf.look().unwrap()).unwrap();
+    }
+}
+
+/// Killed when its set had its name, before it was told of: the set is there, and the next run says how it came.
+#[test]
+fn a_set_that_nobody_told_of_is_told_of_by_the_next_run() {
+    let shelf = Shelf::new(None, false);
+    let history = shelf.backups().join(".backupd/history.jsonl");
+    let mut untold = 0;
+    for nth in 1.. {
+        shelf.reset();
+        let call = shelf.backupd(&["run"]);
+        let (outcome, report) = shelf.faulty(call, "write", Action::Kill, nth, &[&history]);
+        if report.hit.is_none() {
+            break;
+        }
+        assert_eq!(outcome.code, Some(137), "{outcome}");
+        let found = shelf.look().unwrap();
+        let Some((set, good)) = found.new.first_key_value() else {
+            continue;
+        };
+        assert!(good, "{outcome}");
+        let manifest = tests::stack::manifest(&shelf.backups().join(set));
+        let told = |lines: &[serde_json::Value]| {
+            let mut lines = lines.iter();
+            let is_made = |line: &&serde_json::Value| line["event"] == "run_finished";
+            lines
+                .find(|line| is_made(line) && line["set"] == **set)
+                .cloned()
+        };
+        let before = told(&shelf.history().unwrap());
+        untold += usize::from(before.is_none());
+        shelf.backupd(&["run"]).succeed();
+        let line = told(&shelf.history().unwrap()).unwrap();
+        for (field, value) in [
+            ("event", &"run_finished".into()),
+            ("status", &"succeeded".into()),
+            ("trigger", &manifest["trigger"]),
+        ] {
+            assert_eq!(line[field], *value, "{line}");
+        }
+        if before.is_none() {
+            let at = |value: &serde_json::Value| {
+                chrono::DateTime::parse_from_rfc3339(value.as_str().unwrap()).unwrap()
+            };
+            assert_eq!(at(&line["at"]), at(&manifest["finished_at"]));
+        }
+        shelf.settled(&shelf.look().unwrap()).unwrap();
+    }
+    assert_eq!(untold, 1);
 }
 
 /// Each look at the tree fails once: what could not be looked at is not taken for something else.

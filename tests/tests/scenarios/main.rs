@@ -38,6 +38,7 @@ mod restorable;
 mod restore_broken;
 mod restore_database;
 mod restore_faults;
+mod restore_json;
 mod restore_storage;
 mod restore_tree;
 mod room;

@@ -183,6 +183,40 @@ fn a_disk_without_a_free_byte_is_freed_by_retention() {
     assert_eq!(history.matches("set_removed").count(), 2, "{history}");
 }
 
+/// A run was killed on it, and so was a removal: what they left is no reason to wait for room.
+#[test]
+fn a_disk_that_was_full_when_a_run_was_killed_is_freed_all_the_same() {
+    let place = Place::new(2 * 1024 * 1024);
+    let backups = place.backups();
+    let Some(mount) = Mount::tmpfs(&backups, 16 * MIB) else {
+        return;
+    };
+    place.backupd(&["run"]).succeed();
+    let newest = sets(&backups).remove(0);
+    let old = [20, 21].map(|days| older(&newest, Duration::days(days)));
+    for left in [".20200101T000000Z.partial", ".20200102T000000Z.removed"] {
+        fs::create_dir(backups.join(left)).unwrap();
+    }
+    // The next line needs another page.
+    let history = backups.join(".backupd/history.jsonl");
+    let mut text = fs::read(&history).unwrap();
+    let end = text.len().next_multiple_of(4096) - 1;
+    text.resize(end, b' ');
+    text.push(b'\n');
+    fs::write(&history, text).unwrap();
+    mount.fill(0);
+    let run = place.backupd(&["run"]).succeed();
+    assert!(old.iter().all(|set| !set.exists()), "{run}");
+    assert_eq!(sets(&backups).len(), 2, "{run}");
+    fs::remove_file(backups.join("ballast")).unwrap();
+    place.backupd(&["run"]).succeed();
+    let left = names(&backups);
+    assert!(left.iter().all(|name| !name.starts_with(".2")), "{left:?}");
+    let history = fs::read_to_string(history).unwrap();
+    assert_eq!(history.matches("set_removed").count(), 3, "{history}");
+    assert_eq!(history.matches("run_refused").count(), 1, "{history}");
+}
+
 #[test]
 fn nothing_is_freed_behind_an_open_anomaly() {
     let place = Place::new(2 * 1024 * 1024);

@@ -1,7 +1,6 @@
 //! Walks a tree a little ahead of who packs it, so that waiting for the kernel and compressing overlap. A file costs one open, one list of its
 //! attributes, and a stat before and behind its content; small files are read here, large ones are handed on open.
 
-use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -9,7 +8,7 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use rustix::fs::{AtFlags, CWD, FileType, readlinkat, statat};
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Found};
 use super::file::{change_since, read_at};
+use super::links::Links;
 use crate::pax::{self, About};
 use crate::sparse::has_holes;
 use crate::tree::{is_gone, open_file, unreadable_root};
@@ -52,7 +52,7 @@ pub(super) fn walk(
         queue,
         cancel,
         batch: Batch::default(),
-        links: HashMap::new(),
+        links: Links::default(),
         xattrs: Xattrs::default(),
     };
     let meta = fs::metadata(root).map_err(|error| unreadable_root(root, &error))?;
@@ -70,16 +70,8 @@ struct Walk<'a> {
     queue: Queue,
     cancel: &'a CancellationToken,
     batch: Batch,
-    /// Files that have names which were not found yet, by device and inode.
-    links: HashMap<(u64, u64), Linked>,
+    links: Links,
     xattrs: Xattrs,
-}
-
-/// A file of several names.
-struct Linked {
-    first: PathBuf,
-    /// Names to come, as far as they are in the tree.
-    left: u64,
 }
 
 impl Walk<'_> {
@@ -219,28 +211,16 @@ impl Walk<'_> {
         };
         if meta.nlink() > 1 {
             let name = OsStr::from_bytes(&self.batch.bytes[name.clone()]);
-            let linked = Linked {
-                first: name.into(),
-                left: meta.nlink() - 1,
-            };
-            self.links.insert((meta.dev(), meta.ino()), linked);
+            self.links.packed(&meta, Path::new(name));
         }
         found
     }
 
     /// What a further name of a file that was found is; none when it is the first one.
     fn further_name(&mut self, meta: &Metadata, name: usize) -> Option<Found> {
-        let inode = (meta.dev(), meta.ino());
-        let linked = self.links.get_mut(&inode)?;
-        let fits = pax::fits(name, linked.first.as_os_str().len(), &[]);
-        linked.left -= 1;
-        let first = if linked.left == 0 {
-            self.links.remove(&inode)?.first
-        } else {
-            linked.first.clone()
-        };
+        let first = self.links.first_of(meta)?;
         let about = About::from(meta);
-        Some(match fits {
+        Some(match pax::fits(name, first.as_os_str().len(), &[]) {
             Ok(()) => Found::Link { about, first },
             Err(error) => Found::Unreadable(error),
         })

@@ -6,7 +6,7 @@ use std::path::Path;
 use catalog::accepted::Accepted;
 use catalog::anomaly::Anomaly;
 use catalog::catalog::{Catalog, Entry};
-use catalog::history::{Happening, History};
+use catalog::history::{Happening, History, Restoration};
 use catalog::lock::Lock;
 use catalog::set::SetId;
 use engine::clock;
@@ -112,7 +112,7 @@ fn accept(
     dir: &Path,
     open: &[Entry],
     all: bool,
-    restored: &[(String, SetId)],
+    restored: &[Restoration],
 ) -> Result<Outcome, Refusal> {
     let (mut mended, mut sources) = (BTreeSet::new(), Vec::new());
     Accepted::update(dir, |accepted| {

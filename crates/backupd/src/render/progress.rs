@@ -199,6 +199,8 @@ impl Observer for Progress {
                     error!(%set, "anomaly: {}", super::anomaly::words(anomaly));
                 }
             }),
+            // The step's name and the command's words say it.
+            Event::Exchanging | Event::PutBack => {}
             Event::SetRemoved { set } => self.above(|| info!(%set, "retention removed a set")),
         }
     }

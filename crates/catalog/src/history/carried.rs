@@ -6,7 +6,7 @@ use super::{Happening, Record, Runs};
 use crate::drill::DrillVerdict;
 
 /// A history with all of its newest lines, so many, and of those before only what is still asked for: that there were runs, and how many
-/// ended how; the last run, drill and proof; each restore, with the run before it; what was found damaged last; when each version began.
+/// ended how; the last run, set, drill and proof; each restore, with the run before it; what was found damaged last; when each version began.
 pub(super) fn shortened(records: Vec<Record>, newest: usize) -> Vec<Record> {
     let kept_from = records.len().saturating_sub(newest);
     let Some(first) = records.first() else {
@@ -59,7 +59,9 @@ fn still_told(records: &[Record]) -> BTreeSet<usize> {
     for (at, record) in records.iter().enumerate() {
         match &record.happening {
             Happening::RunFinished { set: Some(_), .. } => run = Some(at),
-            Happening::Restored { .. } => {
+            Happening::Restoring { .. }
+            | Happening::RestoreSettled { .. }
+            | Happening::Restored { .. } => {
                 told.extend(run);
                 told.insert(at);
             }
@@ -85,6 +87,7 @@ fn still_told(records: &[Record]) -> BTreeSet<usize> {
             | Happening::Carried(_) => {}
         }
     }
+    told.extend(run);
     told.extend(verified.into_values());
     told
 }
@@ -148,11 +151,21 @@ mod tests {
             },
             13 | 14 => Happening::Restored {
                 set,
-                source: day.to_string(),
+                source: (day % 3).to_string(),
                 into: String::new(),
                 in_place: true,
                 duration_ms: 0,
                 error: (kind == 14).then(String::new),
+            },
+            15 => Happening::Restoring {
+                set,
+                source: (day % 3).to_string(),
+                into: String::new(),
+            },
+            16 | 17 => Happening::RestoreSettled {
+                source: (day % 3).to_string(),
+                into: String::new(),
+                in_use: kind == 16,
             },
             _ => Happening::ServiceStarted {
                 backupd: (day % 3).to_string(),
@@ -184,6 +197,7 @@ mod tests {
             restored(records),
             versions,
             [
+                last(|what| matches!(what, Happening::RunFinished { set: Some(_), .. })),
                 last(|what| matches!(what, Happening::Drilled { .. })),
                 last(
                     |what| matches!(what, Happening::Drilled { verdict, .. } if *verdict == DrillVerdict::Proven),
@@ -200,7 +214,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_shortened_history_tells_the_same(lines in prop::collection::vec((0..18_u8, 0..40_u32), 0..80), newest in 0..20_usize, again in 0..20_usize) {
+        fn a_shortened_history_tells_the_same(lines in prop::collection::vec((0..20_u8, 0..40_u32), 0..80), newest in 0..20_usize, again in 0..20_usize) {
             let records: Vec<Record> = lines
                 .iter()
                 .enumerate()

@@ -82,8 +82,79 @@ fn restores_are_told_by_the_set_before_them_whatever_the_clock_said() {
     ] {
         history.append(at, &happening).unwrap();
     }
-    let expected = ("supabase".to_owned(), set(11));
-    assert_eq!(history.restored().unwrap(), [expected]);
+    assert_eq!(history.restored().unwrap(), [restoration(10, 11)]);
+}
+
+fn restoration(from: u32, behind: u32) -> Restoration {
+    let set = |day: u32| format!("202611{day}T020000Z").parse().unwrap();
+    Restoration {
+        source: "supabase".to_owned(),
+        from: set(from),
+        behind: set(behind),
+    }
+}
+
+/// Whatever the last word of a restore was: killed before its end, failed, looked at later.
+#[test]
+fn a_restore_without_an_end_is_in_use_until_somebody_finds_otherwise() {
+    let set = |day: u32| -> SetId { format!("202611{day}T020000Z").parse().unwrap() };
+    let ran = Happening::RunFinished {
+        set: Some(set(11)),
+        status: RunStatus::Succeeded,
+        trigger: "manual".to_owned(),
+        duration_ms: 1,
+        bytes: 1,
+        error: None,
+        anomalies: 0,
+    };
+    let begun = Happening::Restoring {
+        set: set(10),
+        source: "supabase".to_owned(),
+        into: "postgres".to_owned(),
+    };
+    let ended = |error: Option<&str>| Happening::Restored {
+        set: set(10),
+        source: "supabase".to_owned(),
+        into: "postgres".to_owned(),
+        in_place: true,
+        duration_ms: 1,
+        error: error.map(str::to_owned),
+    };
+    let (well, failed) = (ended(None), ended(Some("lost")));
+    let one = restoration(10, 11);
+    // Lines behind the beginning, what a look at what was left finds, and whether it is in use then.
+    for (lines, left, in_use) in [
+        (vec![], None, true),
+        (vec![], Some(true), true),
+        (vec![], Some(false), false),
+        (vec![well.clone()], None, true),
+        // What is left is of another restore.
+        (vec![well.clone()], Some(false), true),
+        (vec![failed.clone()], None, false),
+        (vec![failed.clone()], Some(false), false),
+        (vec![failed.clone()], Some(true), true),
+        (vec![failed, begun.clone(), well], Some(false), true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(layout::private(dir.path())).unwrap();
+        let history = History::open(dir.path()).unwrap();
+        for happening in [&ran, &begun].into_iter().chain(&lines) {
+            history.append(set(12).time(), happening).unwrap();
+        }
+        let before = history.restored().unwrap();
+        let settle = |into: &str| history.settle(set(12).time(), "supabase", into, left);
+        assert_eq!(settle("rescue").unwrap(), [], "of another database");
+        assert_eq!(history.restored().unwrap(), before);
+        let lost = settle("postgres").unwrap();
+        let after = history.restored().unwrap();
+        assert_eq!(after, vec![one.clone(); usize::from(in_use)], "{lines:?}");
+        assert_eq!(lost.is_empty(), after.len() >= before.len(), "{lines:?}");
+        // It is looked at once.
+        let text = || std::fs::read_to_string(&history.path).unwrap();
+        let settled = text();
+        settle("postgres").unwrap();
+        assert_eq!(text(), settled, "{lines:?}");
+    }
 }
 
 #[test]

@@ -371,6 +371,9 @@ pub async fn restore_database(
         .undo(request.name)
         .await
         .map_err(DatabaseRestoreError::Refused)?;
+    if !notes.is_empty() {
+        observer.on(&Event::PutBack);
+    }
     if !request.beside && !request.force {
         in_the_way(&admin, request.name)
             .await

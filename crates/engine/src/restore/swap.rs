@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::tree::{self, RestoreError, Restored, TreeRequest, check_room, unpack_checked};
 use super::undo::{Aside, End, Undone, name_before, undo};
+use crate::event::{Event, Observer};
 use catalog::layout::tree::{Kept, Mark, NEW, Names, everything, is_own, is_there, make_own};
 
 /// A tree that came back in place.
@@ -65,6 +66,7 @@ pub fn check_swap(request: &TreeRequest<'_>) -> Result<(), RestoreError> {
 /// Restores a tree in the place of `request.to`. What an earlier restore left there must be undone before.
 pub async fn swap_tree(
     request: TreeRequest<'_>,
+    observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<Swapped, RestoreError> {
     let artifact = tree::find(request.entry, request.label)?.clone();
@@ -82,6 +84,7 @@ pub async fn swap_tree(
         Place::Beside => {
             let restoring = names.beside(Mark::Restoring, &set, None);
             let restored = unpack_checked(&request, &artifact, &restoring, None, cancel).await?;
+            observer.on(&Event::Exchanging);
             (restored, in_place(|| beside(&names, &set, &restoring)))
         }
         Place::Inside => {
@@ -96,6 +99,7 @@ pub async fn swap_tree(
             let restored = restored.inspect_err(|_| {
                 let _ = in_place(|| directory::remove(&restoring)); // It says by its name what it is.
             })?;
+            observer.on(&Event::Exchanging);
             (restored, in_place(|| inside(&names, &set, &restoring)))
         }
     };

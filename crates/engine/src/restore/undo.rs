@@ -39,6 +39,8 @@ pub struct Undone {
     pub root: PathBuf,
     /// The set.
     pub set: String,
+    /// Whether it was of one object.
+    pub of_object: bool,
     /// How it is now.
     pub end: End,
 }
@@ -108,22 +110,25 @@ fn all(names: &Names) -> io::Result<Vec<Undone>> {
         remains.iter().map(|left| left.set.clone()).collect()
     };
     let mut done = Vec::new();
-    let mut ended = |set: String, end| {
+    let mut ended = |set: String, of_object, end| {
         done.push(Undone {
             root: names.root.clone(),
             set,
+            of_object,
             end,
         });
     };
     let remains = names.left_inside()?;
     for set in sets(&remains) {
+        let is_there = |mark| is_own(&names.inside(mark, &set));
+        let of_object = is_there(Mark::Placing)? || is_there(Mark::Placed)?;
         let end = inside(names, &set)?;
-        ended(set, end);
+        ended(set, of_object, end);
     }
     let remains = names.left_beside()?;
     for set in sets(&remains) {
         let end = beside(names, &set, &remains)?;
-        ended(set, end);
+        ended(set, false, end);
     }
     Ok(done)
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::fall::{Point, fell_before};
 use catalog::accepted::Accepted;
 use catalog::anomaly::{Anomaly, Quantity};
+use catalog::history::Restoration;
 use catalog::set::SetId;
 
 use super::{Settings, SourceVitals, TableVitals, Vitals, floor, table_floor};
@@ -14,8 +15,8 @@ use super::{Settings, SourceVitals, TableVitals, Vitals, floor, table_floor};
 pub struct Known {
     /// What somebody has accepted.
     pub accepted: Accepted,
-    /// Which source was restored behind which set.
-    pub restored: Vec<(String, SetId)>,
+    /// Restores in place.
+    pub restored: Vec<Restoration>,
 }
 
 /// Judges a set. `history` holds the sets that count (good, without an open anomaly, not from the future), oldest first.
@@ -25,8 +26,8 @@ pub fn judge(history: &[Vitals], new: &Vitals, known: &Known, settings: &Setting
         let restored: Vec<SetId> = known
             .restored
             .iter()
-            .filter(|(source, _)| source == label)
-            .map(|(_, last)| *last)
+            .filter(|restored| restored.source == *label)
+            .map(|restored| restored.behind)
             .collect();
         let before: Vec<(SetId, &SourceVitals)> = history
             .iter()

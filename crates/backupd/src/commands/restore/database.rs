@@ -7,6 +7,7 @@ use catalog::catalog::Entry;
 use catalog::history::{Happening, History};
 use catalog::manifest::Manifest;
 use engine::config::DatabaseRole;
+use engine::event::Observer;
 use engine::finding::{Check, Fault};
 use engine::restore::database::{
     DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, obstacles, plan,
@@ -16,8 +17,9 @@ use postgres::restore::application;
 use postgres::tools::Tools;
 use postgres::words::{counted, one_line};
 
+use super::kept::{InPlace, remember, settle};
 use super::told::{Source, Told};
-use super::{ask, in_the_way, remember};
+use super::{ask, in_the_way};
 use crate::cli::Restore;
 use crate::commands::{Exit, Refusal};
 use crate::render::set::{bytes, duration};
@@ -93,18 +95,26 @@ pub async fn execute(
     let mut exit = Exit::Done;
     for request in &requests {
         let began = Instant::now();
-        let ended = restore_database(request, &progress, &signals.token).await;
+        let into = request.name.to_owned();
+        let in_place = InPlace::new(environment, &progress, entry.id, request.label, into);
+        let listener: &dyn Observer = if request.beside { &progress } else { &in_place };
+        let ended = restore_database(request, listener, &signals.token).await;
         progress.clear();
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let happening = Happening::Restored {
-            set: entry.id,
-            source: request.label.to_owned(),
-            into: request.name.to_owned(),
-            in_place: asked.into.is_none(),
-            duration_ms: took,
-            error: ended.as_ref().err().map(ToString::to_string),
-        };
-        remember(environment, &happening)?;
+        let error = ended.as_ref().err().map(ToString::to_string);
+        if request.beside {
+            let happening = Happening::Restored {
+                set: entry.id,
+                source: request.label.to_owned(),
+                into: request.name.to_owned(),
+                in_place: false,
+                duration_ms: took,
+                error,
+            };
+            remember(environment, &happening)?;
+        } else {
+            in_place.end(took, error)?;
+        }
         match ended {
             Ok(restored) => {
                 let what = serde_json::to_value(&restored).map_err(std::io::Error::from)?;
@@ -199,6 +209,10 @@ pub async fn undo(
         // What was done is said, whatever becomes of the others.
         match put_back(&target.dsns, name).await {
             Ok(undone) => {
+                if asked.into.is_none() {
+                    let left = (!undone.done.is_empty()).then_some(false);
+                    settle(environment, &target.source.label, name, left);
+                }
                 let mut text = String::new();
                 if undone.done.is_empty() {
                     text = format!("{name}: nothing was left by a restore that was cut off\n");

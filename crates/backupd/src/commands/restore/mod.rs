@@ -2,12 +2,12 @@
 
 mod ask;
 mod database;
+mod kept;
 mod told;
 mod tree;
 
 use catalog::accepted::Accepted;
 use catalog::catalog::{Catalog, Entry};
-use catalog::history::{Happening, History};
 use catalog::identity::Identity;
 use catalog::lock::Lock;
 use catalog::manifest::{Kind, Manifest};
@@ -236,7 +236,7 @@ async fn undo(asked: &Restore, told: &Told, environment: &Environment) -> Result
         && storage
         && root.parent().is_some_and(std::path::Path::exists)
     {
-        tree::undo(&root, told)?;
+        tree::undo(&root, told, environment)?;
     }
     if labels.is_empty() {
         return Ok(Exit::Done);
@@ -366,15 +366,4 @@ fn lock(environment: &Environment) -> Result<Option<Lock>, Refusal> {
         return Ok(None);
     }
     Ok(Some(Lock::acquire(&dir, clock::now(), "a restore")?))
-}
-
-/// Keeps a restore in the history, where there is one.
-fn remember(environment: &Environment, happening: &Happening) -> Result<(), Refusal> {
-    let dir = environment.backup_dir()?;
-    if let Ok(history) = History::open(&dir)
-        && let Err(error) = history.append(clock::now(), happening)
-    {
-        render::error::note(&format!("the history could not be written: {error}"));
-    }
-    Ok(())
 }

@@ -21,8 +21,9 @@ use engine::tell_while;
 use postgres::words::counted;
 use stream::artifact::Meter;
 
+use super::kept::{InPlace, remember, settle};
 use super::told::{Source, Told, shown};
-use super::{ask, in_the_way, remember};
+use super::{ask, in_the_way};
 use crate::cli::Restore;
 use crate::commands::{Exit, Refusal};
 use crate::render;
@@ -113,7 +114,7 @@ pub async fn prepare(
             Err(Exit::Failed)
         });
     }
-    for ended in undone(root)? {
+    for ended in undone(root, environment)? {
         render::error::note(&ended.to_string());
     }
     if asked.object.is_none()
@@ -163,28 +164,28 @@ pub async fn in_place(
 ) -> Result<Exit, Refusal> {
     let request = request(asked, entry, label, root);
     let began = Instant::now();
-    let happening = |error: Option<&RestoreError>| {
-        let object = asked.object.iter().map(|object| format!(": {object}"));
-        Happening::Restored {
-            set: entry.id,
-            source: label.to_owned(),
-            into: root.display().to_string() + &object.collect::<String>(),
-            in_place: asked.object.is_none(),
-            duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            error: error.map(ToString::to_string),
-        }
-    };
+    let took = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     if let Some(object) = &asked.object {
         let done = restore_object(request, object, false, &signals.token).await;
-        remember(environment, &happening(done.as_ref().err()))?;
+        let happening = Happening::Restored {
+            set: entry.id,
+            source: label.to_owned(),
+            into: format!("{}: {object}", root.display()),
+            in_place: false,
+            duration_ms: took(),
+            error: done.as_ref().err().map(ToString::to_string),
+        };
+        remember(environment, &happening)?;
         return say_object(label, root, done, told, signals);
     }
     let (meter, expected) = (request.meter.clone(), expected(&request));
     let progress = Progress::start(&environment.logging()?);
-    let work = swap_tree(request, &signals.token);
+    let in_place = InPlace::new(environment, &progress, entry.id, label, shown(root));
+    let work = swap_tree(request, &in_place, &signals.token);
     let ended = tell_while(work, &progress, label, &meter, expected).await;
     progress.clear();
-    remember(environment, &happening(ended.as_ref().err()))?;
+    let error = ended.as_ref().err().map(ToString::to_string);
+    in_place.end(took(), error)?;
     match ended {
         Ok(swapped) => {
             let mut text = summary(label, entry, root, &swapped.restored);
@@ -224,8 +225,8 @@ fn expected(request: &TreeRequest<'_>) -> Option<u64> {
 }
 
 /// `--undo`: what restores of a tree that were cut off left.
-pub fn undo(root: &Path, told: &Told) -> Result<(), Refusal> {
-    let done = undone(root)?;
+pub fn undo(root: &Path, told: &Told, environment: &Environment) -> Result<(), Refusal> {
+    let done = undone(root, environment)?;
     let mut lines: Vec<String> = done.iter().map(ToString::to_string).collect();
     if lines.is_empty() {
         lines.push(format!(
@@ -238,8 +239,17 @@ pub fn undo(root: &Path, told: &Told) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn undone(root: &Path) -> Result<Vec<undo::Undone>, Refusal> {
-    undo::undo(root).map_err(|error| Refusal::Unusable(error.to_string()))
+/// Puts right what restores of the tree left. The history is told how those of the whole tree ended.
+fn undone(root: &Path, environment: &Environment) -> Result<Vec<undo::Undone>, Refusal> {
+    let done = undo::undo(root).map_err(|error| Refusal::Unusable(error.to_string()))?;
+    let settled = |left| settle(environment, super::STORAGE, &shown(root), left);
+    if done.is_empty() {
+        settled(None);
+    }
+    for ended in done.iter().filter(|ended| !ended.of_object) {
+        settled(Some(matches!(ended.end, undo::End::Complete { .. })));
+    }
+    Ok(done)
 }
 
 fn artifact<'a>(entry: &'a Entry, label: &str) -> Option<&'a Artifact> {

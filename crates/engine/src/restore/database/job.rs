@@ -170,6 +170,7 @@ impl Job<'_> {
         self.stage(observer, "exchange");
         let admin = self.admin().await?;
         let newcomers = admin.sessions(self.name).await.unwrap_or_default().clients;
+        observer.on(&Event::Exchanging);
         done.aside = place
             .take(&admin)
             .await

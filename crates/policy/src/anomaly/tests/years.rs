@@ -10,6 +10,7 @@ use crate::anomaly::{Known, Vitals, judge};
 use crate::retention::{Candidate, Policy, plan};
 use catalog::accepted::Accepted;
 use catalog::anomaly::Anomaly;
+use catalog::history::Restoration;
 use catalog::identity::Identity;
 use catalog::manifest::{Artifact, Kind, Manifest};
 use catalog::set::SetId;
@@ -18,7 +19,7 @@ use catalog::set::SetId;
 struct Years {
     sets: Vec<(Manifest, Vitals)>,
     accepted: Accepted,
-    restored: Vec<(String, SetId)>,
+    restored: Vec<Restoration>,
     /// By the last run.
     made: Option<SetId>,
     policy: Policy,
@@ -122,6 +123,15 @@ impl Years {
         }
     }
 
+    fn restore(&mut self, from: SetId, behind: SetId) {
+        let source = "supabase".to_owned();
+        self.restored.push(Restoration {
+            source,
+            from,
+            behind,
+        });
+    }
+
     /// What `latest` means.
     fn latest(&self, now: DateTime<Utc>) -> Option<&Manifest> {
         let mut newest_first = self.sets.iter().rev().map(|(manifest, _)| manifest);
@@ -186,7 +196,7 @@ fn a_table_of_seasons_is_told_once_and_a_disaster_that_was_mended_teaches_nothin
     years.run(0, vec![database(1, &[rest])]);
     assert_eq!(years.run(1, vec![database(1, &[rest, ("a.x", 1)])]), []);
     assert!(!years.run(2, vec![database(1, &[("a.x", 1)])]).is_empty());
-    years.restored.push(("supabase".to_owned(), day(2)));
+    years.restore(day(1), day(2));
     assert_eq!(years.run(3, vec![database(1, &[rest])]), []);
     // The old anomaly is accepted, so that retention goes on: it was a disaster all the same.
     years.accept_all();
@@ -331,8 +341,11 @@ impl Life {
             Happens::Restored => {
                 self.users = 20_000;
                 self.years.accepted.know("supabase", server(self.system));
-                let last = self.years.made.map(|last| ("supabase".to_owned(), last));
-                self.years.restored.extend(last);
+                if let Some(made) = self.years.made {
+                    let latest = self.years.latest(self.now(number - 1));
+                    let from = latest.map_or(made, |manifest| manifest.set);
+                    self.years.restore(from, made);
+                }
                 self.judged_if_nothing_is_odd();
                 self.old = None;
             }
