@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Found};
 use super::file::{change_since, read_at};
+use crate::pax::Xattr;
 use crate::pax::{self, About};
 use crate::sparse::has_holes;
 use crate::tree::{is_gone, open_file, unreadable_root};
-use crate::xattrs::{Xattr, Xattrs};
+use crate::xattrs::Xattrs;
 use crate::{Change, LeftOut, PackError};
 
 /// A file up to this size is read here.
