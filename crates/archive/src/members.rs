@@ -12,12 +12,10 @@ use rustix::fs::Timespec;
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use crate::pax::{self, BLOCK, RECORDS_MOST};
-use crate::sparse::Region;
+use crate::sparse::{REGIONS_MOST, Region};
 
 /// Bytes taken from the source at once, and of content given at once.
 const READ_BYTES: usize = 256 * 1024;
-/// Regions of one sparse file: they are held in memory, 16 bytes each.
-pub(super) const REGIONS_MOST: usize = 1024 * 1024;
 const XATTR_KEY: &[u8] = b"SCHILY.xattr.";
 
 /// One member of an archive, before its content.

@@ -7,8 +7,6 @@ use std::os::unix::fs::MetadataExt;
 
 use tar::{EntryType, Header};
 
-use crate::xattrs::{TOO_LONG, Xattr};
-
 /// Bytes of a name that fit in the header itself.
 const NAME_BYTES: usize = 100;
 /// Bytes of a block; content is padded to whole blocks.
@@ -21,6 +19,12 @@ pub const MODE_BITS: u32 = 0o7777;
 /// Bytes of the records of one member: a path, a link, attributes, of which a file system keeps 64 KiB each. More is neither written nor
 /// read, as it is held in memory.
 pub const RECORDS_MOST: usize = 4 * 1024 * 1024;
+/// Why a member is not packed: it could not be read back.
+pub(crate) const TOO_LONG: &str = "its path and attributes are longer than an archive may hold";
+
+/// Name and value. Names are UTF-8 in practice; what is not is replaced, as it could be no key of an archive.
+pub type Xattr = (String, Vec<u8>);
+
 /// Bytes that PAX adds to a record: its length, a blank, `=` and a newline; and what archives round up.
 const RECORD_MARGIN: usize = 16 + BLOCK;
 

@@ -7,11 +7,13 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{SeekFrom, seek};
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
-use crate::members::REGIONS_MOST;
 use crate::pax::field;
 
 /// `st_blocks` counts these, whatever the file system's own block is.
 const STAT_BLOCK: u64 = 512;
+
+/// Regions of one sparse file: they are held in memory, 16 bytes each.
+pub const REGIONS_MOST: usize = 1024 * 1024;
 
 /// A region of a file that holds data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

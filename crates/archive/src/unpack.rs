@@ -14,13 +14,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, linkat, mkdirat, openat, statat, symlinkat};
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, capabilities};
 use stream::directory::{Closing, Way, open_directory, shown};
 use tar::EntryType;
 use tokio_util::sync::CancellationToken;
 use xattr::FileExt as _;
 
-use self::traits::Traits;
+use self::traits::{Giver, Traits};
 use crate::Walked;
 use crate::members::{Member, Members, OUTSIDE, inside};
 
@@ -106,18 +105,22 @@ pub fn unpack<R: Read>(
         root,
         selection,
         cancel,
-        unpacked: Unpacked::default(),
+        walked: Walked::default(),
         way: Way::begin(opened.into(), Step::default()),
         attribute_bytes: 0,
-        may_give: capabilities(None)
-            .is_ok_and(|held| held.effective.contains(CapabilitySet::CHOWN)),
-        user: rustix::process::geteuid().as_raw(),
+        giver: Giver::new(),
     };
     while let Some(member) = members.next().map_err(UnpackError::Source)? {
         unpacker.member(&mut members, member)?;
     }
     while unpacker.leave()? {}
-    Ok(unpacker.unpacked)
+    let Unpacker { walked, giver, .. } = unpacker;
+    Ok(Unpacked {
+        walked,
+        unkept: giver.unkept,
+        unkept_total: giver.unkept_total,
+        foreign_owners: giver.foreign_owners,
+    })
 }
 
 /// Whether a directory's file system keeps a user's extended attributes.
@@ -155,13 +158,12 @@ struct Unpacker<'a> {
     root: File,
     selection: Selection<'a>,
     cancel: &'a CancellationToken,
-    unpacked: Unpacked,
+    walked: Walked,
     /// Directories on the way to the present entry.
     way: Way<Step>,
     /// Of the attributes that directories on the way are still to get.
     attribute_bytes: usize,
-    may_give: bool,
-    user: u32,
+    giver: Giver,
 }
 
 /// A directory on the way.
@@ -186,7 +188,7 @@ impl Unpacker<'_> {
         let refused = |why| hostile(&entry, why);
         strange.map_err(refused)?;
         let below = inside(&entry).ok_or_else(|| refused(OUTSIDE))?;
-        self.unpacked.walked.count(&entry, &member);
+        self.walked.count(&entry, &member);
         if self.selection.wanted.is_some_and(|wanted| !wanted(&below)) {
             return Ok(());
         }
@@ -212,7 +214,9 @@ impl Unpacker<'_> {
                     });
                 }
                 symlinkat(&member.link, directory, name).map_err(failed)?;
-                self.finish_link(directory, name, &member).map_err(failed)
+                self.giver
+                    .finish_link(directory, name, &member)
+                    .map_err(failed)
             }
             EntryType::Link => {
                 let to = inside(&member.link).ok_or_else(|| refused(LINK_OUT))?;
@@ -306,7 +310,9 @@ impl Unpacker<'_> {
             .map_err(UnpackError::Source)?;
         written.map_err(failed)?;
         file.set_len(member.size).map_err(failed)?;
-        self.finish(file, path, &Traits::take(&mut member))
+        let traits = Traits::take(&mut member);
+        let given = self.giver.finish(file, path, &traits);
+        given.map_err(|errno| failed(errno.into()))
     }
 
     /// Goes to a directory of the target, up and down; never through a symbolic link.
@@ -379,7 +385,8 @@ impl Unpacker<'_> {
         };
         if let Some(traits) = step.traits {
             self.attribute_bytes -= traits.attribute_bytes();
-            self.finish(&directory.into(), &path, &traits)?;
+            let given = self.giver.finish(&directory.into(), &path, &traits);
+            given.map_err(|errno| at(&path, errno.into()))?;
         }
         Ok(true)
     }

@@ -7,18 +7,12 @@ use std::io;
 use rustix::fs::{fgetxattr, flistxattr};
 use rustix::io::Errno;
 
-use crate::pax::RECORDS_MOST;
-
-/// Name and value. Names are UTF-8 in practice; what is not is replaced, as it could be no key of an archive.
-pub type Xattr = (String, Vec<u8>);
+use crate::pax::{RECORDS_MOST, TOO_LONG, Xattr};
 
 /// Bytes asked for first: the kernel takes memory for as many, each time.
 const FIRST_BYTES: usize = 1024;
 /// A list and a value have no more (xattr(7)).
 const MOST_BYTES: usize = 64 * 1024;
-
-/// Why a member is not packed: it could not be read back.
-pub(crate) const TOO_LONG: &str = "its path and attributes are longer than an archive may hold";
 
 /// Buffers for reading them.
 pub(crate) struct Xattrs {

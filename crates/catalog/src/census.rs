@@ -2,6 +2,7 @@
 //! kept in the manifest, and compared with what a restore brings back. Definitions are compared between servers of one major version only,
 //! because each version writes them differently. A census of backupd 0.1.0 has names alone.
 
+mod digests;
 mod facets;
 #[cfg(test)]
 mod tests;
@@ -280,9 +281,9 @@ impl Names {
         }
         Self {
             count,
-            facets: facets::of_many(&objects),
+            facets: digests::of_many(&objects),
             names: BTreeSet::new(),
-            sha256: Some(facets::sha256(objects.keys())),
+            sha256: Some(digests::sha256(objects.keys())),
         }
     }
 }

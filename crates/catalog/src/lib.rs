@@ -7,6 +7,7 @@ pub mod accepted;
 pub mod anomaly;
 pub mod catalog;
 pub mod census;
+pub mod compression;
 pub mod drill;
 pub mod history;
 pub mod identity;

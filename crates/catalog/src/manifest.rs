@@ -6,13 +6,13 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use stream::artifact::Compression as Encoded;
 use stream::durable;
 use stream::read::{hash_file, read_regular};
 use stream::words::counted;
 
 use crate::anomaly::Anomaly;
 use crate::census::Census;
+use crate::compression::Compression;
 use crate::identity::Identity;
 use crate::layout::{MANIFEST, SUMS};
 use crate::set::SetId;
@@ -176,39 +176,6 @@ pub enum Kind {
     Storage,
     /// An extra path.
     Files,
-}
-
-/// How a file is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Not as a whole.
-    None,
-    /// A series of gzip members.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl From<Encoded> for Compression {
-    fn from(encoded: Encoded) -> Self {
-        match encoded {
-            Encoded::None => Self::None,
-            Encoded::Gzip { .. } => Self::Gzip,
-            Encoded::Zstd { .. } => Self::Zstd,
-        }
-    }
-}
-
-impl Compression {
-    /// For a reader, to which the level does not matter.
-    pub fn decoded(self) -> Encoded {
-        match self {
-            Self::None => Encoded::None,
-            Self::Gzip => Encoded::Gzip { level: 1 },
-            Self::Zstd => Encoded::Zstd { level: 1 },
-        }
-    }
 }
 
 /// A database an artifact came from.

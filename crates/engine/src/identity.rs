@@ -21,7 +21,7 @@ pub(crate) fn of_facts(facts: &Facts) -> Option<Identity> {
 pub async fn of_database(dsns: &[Dsn]) -> Option<Identity> {
     for dsn in dsns {
         if let Ok(server) = Server::connect(dsn).await
-            && let Ok(facts) = server.facts().await
+            && let Ok(facts) = Facts::ask(&server).await
         {
             return of_facts(&facts);
         }

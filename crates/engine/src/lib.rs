@@ -20,6 +20,7 @@ pub mod reconcile;
 pub mod restore;
 pub mod run;
 pub mod space;
+pub mod stack;
 mod steps;
 pub mod survey;
 pub mod turn;

@@ -11,11 +11,12 @@ use std::path::Path;
 use archive::Listed;
 use catalog::manifest::Reconcile;
 use postgres::dsn::Dsn;
-use postgres::objects::{Object, Objects, ObjectsError};
 use postgres::server::{Server, ServerError};
 use stream::blocking::in_place;
 
 pub use layout::Layout;
+
+use crate::stack::objects::{Object, Objects, ObjectsError};
 use layout::find_layout;
 use spill::{File, PARTITIONS, Partitions, Spill};
 

@@ -12,7 +12,7 @@ use tokio_postgres::CopyOutStream;
 use crate::server::{Server, ServerError, ident};
 
 /// One row's values, as text; none for NULL.
-pub(crate) type Row = Vec<Option<String>>;
+pub type Row = Vec<Option<String>>;
 
 /// What a COPY statement gives, piece by piece.
 pub(crate) struct CopyOut<'a> {
@@ -44,7 +44,7 @@ impl<'a> CopyOut<'a> {
 }
 
 /// The rows of a table.
-pub(crate) struct TableRows<'a> {
+pub struct TableRows<'a> {
     copy: CopyOut<'a>,
     buffer: Vec<u8>,
 }

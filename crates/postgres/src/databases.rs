@@ -1,6 +1,6 @@
 //! The databases of a server, and which of them are only there because backupd made them.
 
-use crate::restore::admin::{MARK, MARK_KEPT, MARK_NAME};
+use crate::restore::marks::{MARK, MARK_KEPT, MARK_NAME};
 use crate::server::{Server, ServerError};
 
 /// The first oid that objects of users have (`FirstNormalObjectId`, PostgreSQL manual 74.2).

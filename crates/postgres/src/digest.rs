@@ -15,7 +15,7 @@ use memchr::{memchr, memchr_iter};
 use serde::Serialize;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-pub use server::{CopyTarget, TableContent, of_large_objects, of_table, prepare};
+pub use server::{TableContent, of_large_objects, of_table, prepare};
 
 /// Ends the rows of a COPY block.
 const END_OF_ROWS: &[u8] = b"\\.";

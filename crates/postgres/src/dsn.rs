@@ -198,27 +198,6 @@ fn named(name: Option<&str>) -> String {
 }
 
 impl Dsn {
-    /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE?name=value…` as libpq does: percent-encoded parts, IPv6 in brackets, a socket's
-    /// directory as the encoded host or as the parameter `host`. Unlike libpq it wants host and user to be said.
-    pub fn parse(text: &str) -> Result<Self, DsnError> {
-        let dsn = uri::parse(text)?;
-        if dsn.user.is_empty() {
-            return Err(DsnError::Missing(
-                "no user: write postgres://USER:PASSWORD@HOST:5432/DATABASE",
-            ));
-        }
-        Ok(dsn)
-    }
-
-    /// Reads `jdbc:postgresql://HOST:PORT/DATABASE?name=value…` as pgjdbc does, or the form of [`Dsn::parse`]. The user may be left to
-    /// [`Dsn::with_credentials`].
-    pub fn parse_jdbc(text: &str) -> Result<Self, DsnError> {
-        match text.trim().strip_prefix("jdbc:") {
-            Some(rest) => jdbc::parse(rest),
-            None => uri::parse(text),
-        }
-    }
-
     /// Replaces what is given.
     #[must_use]
     pub fn with_credentials(mut self, user: Option<String>, password: Option<String>) -> Self {

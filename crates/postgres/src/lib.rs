@@ -2,7 +2,7 @@
 //! settings or steps; of our crates it imports `stream` alone.
 
 pub mod census;
-mod copy;
+pub mod copy;
 pub mod databases;
 pub mod digest;
 pub mod dsn;
@@ -11,7 +11,6 @@ pub mod extension;
 pub mod fence;
 pub mod inventory;
 pub mod locks;
-pub mod objects;
 pub mod outlook;
 pub mod properties;
 pub mod remark;

@@ -15,7 +15,6 @@ pub use error::ServerError;
 pub use facts::Facts;
 pub(crate) use facts::SQL_ASCII;
 
-use crate::copy::TableRows;
 use crate::dsn::{Dsn, SslMode};
 use crate::session;
 use crate::tls;
@@ -127,57 +126,6 @@ impl Server {
         &self.client
     }
 
-    /// What a dump of this database will meet: three questions.
-    pub async fn facts(&self) -> Result<Facts, ServerError> {
-        Facts::ask(self).await
-    }
-
-    /// The version of Keycloak's schema, which a restored database must meet the same version of Keycloak with. None when there is no
-    /// such table in `schema` (or in any), or this role may not read it.
-    pub async fn keycloak_schema_version(
-        &self,
-        schema: Option<&str>,
-    ) -> Result<Option<String>, ServerError> {
-        let wanted = schema.map_or_else(
-            || "true".to_owned(),
-            |name| format!("n.nspname = {}", literal(name)),
-        );
-        let tables = self
-            .names(&format!(
-                "SELECT pg_catalog.quote_ident(n.nspname) || '.migration_model'
-                 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-                 WHERE c.relname = 'migration_model' AND c.relkind = 'r' AND {wanted}
-                   AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-                     AND NOT a.attisdropped AND a.attname IN ('version', 'update_time')) = 2
-                   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
-                 ORDER BY n.nspname <> 'public', n.nspname LIMIT 1"
-            ))
-            .await?;
-        let Some(table) = tables.first() else {
-            return Ok(None);
-        };
-        self.execute("BEGIN READ ONLY").await?;
-        let newest = self.newest_migration(table).await;
-        self.execute("ROLLBACK").await?;
-        newest
-    }
-
-    async fn newest_migration(&self, table: &str) -> Result<Option<String>, ServerError> {
-        let mut rows = TableRows::open(self, table, &["version", "update_time"]).await?;
-        let mut newest: Option<(i64, String)> = None;
-        while let Some(row) = rows.next().await? {
-            let [Some(version), time] = row.as_slice() else {
-                continue;
-            };
-            let time = time.as_ref().and_then(|time| time.parse().ok());
-            let time = time.unwrap_or(i64::MIN);
-            if newest.as_ref().is_none_or(|(latest, _)| time > *latest) {
-                newest = Some((time, version.clone()));
-            }
-        }
-        Ok(newest.map(|(_, version)| version))
-    }
-
     /// Runs statements, and waits for their end.
     pub async fn execute(&self, statements: &str) -> Result<(), ServerError> {
         self.rows(statements).await.map(drop)
@@ -251,7 +199,8 @@ impl Server {
         })
     }
 
-    pub(crate) async fn rows(&self, query: &str) -> Result<Vec<SimpleQueryRow>, ServerError> {
+    /// The rows that a query gives.
+    pub async fn rows(&self, query: &str) -> Result<Vec<SimpleQueryRow>, ServerError> {
         let messages = self.answer(self.client.simple_query(query)).await?;
         Ok(messages
             .into_iter()
@@ -321,7 +270,7 @@ fn bytes_of_hex(hex: &str) -> Vec<u8> {
 
 /// An SQL string. Strings are standard-conforming in every server that pg_dump of our time reads, unless someone turned that off;
 /// doubled backslashes in an `E''` string hold either way.
-pub(crate) fn literal(text: &str) -> String {
+pub fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

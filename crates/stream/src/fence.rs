@@ -86,9 +86,6 @@ pub enum FenceError {
     /// The filter of system calls.
     #[error("seccomp: {0}")]
     Calls(#[from] seccompiler::Error),
-    /// The same, before the kernel sees it.
-    #[error("seccomp: {0}")]
-    Filter(#[from] seccompiler::BackendError),
     /// Of the kernel.
     #[error("{what}: {source}")]
     Io {
@@ -240,7 +237,7 @@ impl Fence {
             NEEDED_FOR_OWN_USER
         };
         match abi(status.landlock) {
-            Some(abi) if abi >= needed => calls::forbid(),
+            Some(abi) if abi >= needed => Ok(calls::forbid()?),
             Some(abi) => Err(FenceError::TooOld {
                 abi: abi as u32,
                 needed: needed as u32,

@@ -1,8 +1,12 @@
-//! The import graph of the workspace is the one that docs/architecture.md draws.
+//! The import graph of the workspace is the one that docs/architecture.md draws, and no files of a crate import each other in a circle.
+
+mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
+use modules::Modules;
 
 /// `backupd ─▶ engine ─▶ policy ─▶ catalog ─▶ stream`, `engine ─▶ postgres ─▶ stream`, `engine ─▶ archive ─▶ stream`: each crate may import
 /// what lies behind its arrows, and `stream` imports none of ours.
@@ -36,6 +40,59 @@ const MUST_IMPORT: &[(&str, &str)] = &[
     ("catalog", "stream"),
     ("postgres", "stream"),
 ];
+
+/// Crates whose files import one way only.
+const WITHOUT_CIRCLES: &[&str] = &["backupd", "catalog", "policy", "postgres", "stream"];
+
+#[test]
+fn no_files_of_a_crate_import_each_other_in_a_circle() {
+    let crates = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../crates"));
+    for name in WITHOUT_CIRCLES {
+        let modules = Modules::read(&crates.join(name).join("src"));
+        let circles = modules.circles();
+        assert!(circles.is_empty(), "{name}:\n{}", circles.join("\n"));
+    }
+}
+
+#[test]
+fn circles_are_found_wherever_a_name_is_used_and_a_parents_face_is_none() {
+    let circles = |files: &[(&str, &str)]| {
+        let owned = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        Modules::of(owned).circles()
+    };
+    let lib = ("lib.rs", "mod a; mod b; pub use a::one;");
+    let b = ("b.rs", "use crate::a::one; pub struct Two;");
+    for a in [
+        "use crate::b::Two;",
+        "pub fn one() -> crate::b::Two {}",
+        "use super::b; pub fn one() { b::Two; }",
+        "use super::b; pub fn one() { format!(\"{}\", [b::Two]); }",
+        "pub use super::b::Two; pub fn one() -> Two {}",
+        "use super::b; pub fn one() { assert!(matches!(1, b::Two)); }",
+    ] {
+        let found = circles(&[lib, ("a.rs", a), b]);
+        assert_eq!(found, ["a.rs -> b.rs: Two", "b.rs -> a.rs: one"], "{a}");
+    }
+    // A name that is passed on is where it is defined.
+    let passed = ("b.rs", "use crate::one; pub struct Two;");
+    assert_eq!(
+        circles(&[lib, ("a.rs", "use crate::b::Two;"), passed]).len(),
+        2
+    );
+    for a in [
+        "pub fn one() {} #[cfg(test)] mod tests { use crate::b::Two; }",
+        "/// [`crate::b::Two`]\npub fn one() { b::Two; }",
+    ] {
+        assert_eq!(circles(&[lib, ("a.rs", a), b]), [""; 0], "{a}");
+    }
+    let child = ("a/child.rs", "use super::Parent; pub struct Child;");
+    let face = "mod child; pub use child::Child; pub struct Parent;";
+    assert_eq!(circles(&[lib, ("a.rs", face), child]), [""; 0]);
+    let uses = "mod child; pub use child::Child; pub struct Parent(Child);";
+    assert_eq!(circles(&[lib, ("a.rs", uses), child]).len(), 2);
+}
 
 #[test]
 fn crates_import_one_way_only() {

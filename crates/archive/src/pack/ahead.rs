@@ -20,10 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::batch::{Batch, Found};
 use super::file::{change_since, read_at};
 use super::links::Links;
-use crate::pax::{self, About};
+use crate::pax::{self, About, Xattr};
 use crate::sparse::has_holes;
 use crate::tree::{is_gone, open_file, unreadable_root};
-use crate::xattrs::{Xattr, Xattrs};
+use crate::xattrs::Xattrs;
 use crate::{Change, LeftOut, PackError};
 
 /// A file up to this size is read here.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::Change;
 use crate::pax::About;
-use crate::xattrs::Xattr;
+use crate::pax::Xattr;
 
 /// Bytes of names, attributes and content after which a batch is handed on.
 const BYTES: usize = 256 * 1024;

@@ -8,9 +8,9 @@ use tar::EntryType;
 
 use super::{Packer, path_of};
 use crate::listing::{self, Listed};
+use crate::pax::Xattr;
 use crate::pax::{About, Head};
 use crate::sparse::{self, Region};
-use crate::xattrs::Xattr;
 use crate::{Change, PackError};
 
 /// Bytes read from a file at once.

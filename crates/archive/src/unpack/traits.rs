@@ -9,11 +9,10 @@ use rustix::fs::{
     AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens,
     utimensat,
 };
-use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, capabilities};
 use stream::directory::shown;
 use xattr::FileExt as _;
 
-use super::{UnpackError, Unpacker, at};
 use crate::NAMED_MAX;
 use crate::members::Member;
 
@@ -43,31 +42,51 @@ impl Traits {
     }
 }
 
-impl Unpacker<'_> {
-    pub(super) fn finish(
-        &mut self,
-        file: &File,
-        path: &Path,
-        traits: &Traits,
-    ) -> Result<(), UnpackError> {
-        let failed = |errno: Errno| at(path, errno.into());
+/// Gives files and directories their traits, and keeps what could not be given.
+pub(super) struct Giver {
+    /// Whether this user may give files to others.
+    may_give: bool,
+    user: u32,
+    /// The first attributes and owners that could not be kept.
+    pub unkept: Vec<String>,
+    /// How many there were.
+    pub unkept_total: u64,
+    /// Files and directories whose owner is another than this user, who may not give them.
+    pub foreign_owners: u64,
+}
+
+impl Giver {
+    pub fn new() -> Self {
+        Self {
+            may_give: capabilities(None)
+                .is_ok_and(|held| held.effective.contains(CapabilitySet::CHOWN)),
+            user: rustix::process::geteuid().as_raw(),
+            unkept: Vec::new(),
+            unkept_total: 0,
+            foreign_owners: 0,
+        }
+    }
+
+    /// Gives a file or directory its traits; `path` names it in words.
+    pub fn finish(&mut self, file: &File, path: &Path, traits: &Traits) -> rustix::io::Result<()> {
         let (uid, gid) = traits.owner;
         // Before attributes and mode: a change of owner takes capabilities, setuid and setgid away.
         if self.may_give {
-            fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
+            fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         } else if uid != self.user {
-            self.unpacked.foreign_owners += 1;
+            self.foreign_owners += 1;
         }
         for (name, value) in &traits.xattrs {
             if let Err(error) = file.set_xattr(name, value) {
                 self.unkept(path, &format!("{}: {error}", name.to_string_lossy()));
             }
         }
-        fchmod(file, Mode::from_raw_mode(traits.mode)).map_err(failed)?;
-        futimens(file.as_fd(), &times(traits.mtime)).map_err(failed)
+        fchmod(file, Mode::from_raw_mode(traits.mode))?;
+        futimens(file.as_fd(), &times(traits.mtime))
     }
 
-    pub(super) fn finish_link(
+    /// Gives a symbolic link its owner and time.
+    pub fn finish_link(
         &self,
         directory: BorrowedFd<'_>,
         name: &OsStr,
@@ -83,9 +102,9 @@ impl Unpacker<'_> {
     }
 
     fn unkept(&mut self, path: &Path, what: &str) {
-        self.unpacked.unkept_total += 1;
-        if self.unpacked.unkept.len() < NAMED_MAX {
-            self.unpacked.unkept.push(format!("{} {what}", shown(path)));
+        self.unkept_total += 1;
+        if self.unkept.len() < NAMED_MAX {
+            self.unkept.push(format!("{} {what}", shown(path)));
         }
     }
 }

@@ -12,7 +12,9 @@ use catalog::set::SetId;
 use engine::clock;
 use serde::Serialize;
 
-use super::{Exit, Refusal, open, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
+use super::sets::open;
 use crate::cli::Accept;
 use crate::render::anomaly::words;
 use crate::settings::Environment;

@@ -4,7 +4,8 @@ use engine::clock;
 use engine::finding::Outcome;
 use engine::preflight::{Look, preflight};
 
-use super::{Exit, Refusal, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
 use crate::cli::Output;
 use crate::render::table::Table;
 use crate::settings::Environment;

@@ -6,7 +6,8 @@ use engine::drill::{DrillError, DrillRequest, drill};
 use postgres::tools::Tools;
 use postgres::words::{counted, one_line, printable};
 
-use super::{Exit, Refusal, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
 use crate::cli::OneSet;
 use crate::render::progress::Progress;
 use crate::render::set::duration;

@@ -10,7 +10,8 @@ use hyper_util::rt::TokioIo;
 use policy::verdict::Health;
 use tokio::net::TcpStream;
 
-use super::{Exit, Refusal, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
 use crate::cli;
 use crate::daemon::state::Report;
 use crate::settings::Environment;

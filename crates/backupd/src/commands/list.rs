@@ -4,12 +4,15 @@ use catalog::anomaly::Anomaly;
 use catalog::catalog::Entry;
 use catalog::manifest::{Manifest, RunStatus};
 use chrono::{DateTime, Utc};
+use engine::space::human;
 use serde::Serialize;
 
-use super::{Exit, Refusal, open, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
+use super::sets::open;
 use crate::cli::Output;
 use crate::render::anomaly::in_short;
-use crate::render::set::{bytes, duration, status};
+use crate::render::set::{duration, status};
 use crate::render::table::Table;
 use crate::settings::Environment;
 
@@ -66,7 +69,7 @@ fn table(rows: &[&Row]) -> String {
             row.status.map_or("unreadable", status),
             if row.good { "yes" } else { "no" },
             row.trigger.as_deref().unwrap_or("-"),
-            &bytes(row.bytes),
+            &human(row.bytes),
             &row.duration_ms.map_or("-".to_owned(), duration),
             &note(row),
         ]);

@@ -6,7 +6,9 @@ use catalog::lock::Lock;
 use engine::clock;
 use engine::prune::{Pruned, decide, prune};
 
-use super::{Exit, Refusal, open, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
+use super::sets::open;
 use crate::cli::Prune;
 use crate::render;
 use crate::render::table::Table;

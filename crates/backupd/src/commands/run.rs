@@ -7,7 +7,9 @@ use engine::turn::Turn;
 use catalog::set::Selector;
 
 use super::drill::Telling;
-use super::{Exit, Refusal, find, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
+use super::sets::find;
 use crate::cli::{OneSet, Output, Run};
 use crate::outcome::{How, Outcome};
 use crate::render::{self, progress::Progress};

@@ -2,7 +2,7 @@
 
 use engine::clock;
 
-use super::{Exit, Refusal};
+use super::exit::{Exit, Refusal};
 use crate::daemon;
 use crate::settings::Environment;
 use crate::signals::Signals;

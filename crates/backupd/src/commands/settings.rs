@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Exit, Refusal, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
 use crate::cli::Output;
 use crate::render::table::Table;
 use crate::settings::{Environment, Fallback};

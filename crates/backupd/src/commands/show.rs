@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Exit, Refusal, find, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
+use super::sets::find;
 use crate::cli::OneSet;
 use crate::render;
 use crate::settings::Environment;

@@ -4,15 +4,17 @@ use catalog::drill::DrillVerdict;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use engine::clock;
+use engine::space::human;
 use policy::verdict::{Health, span};
 use postgres::words::counted;
 
-use super::{Exit, Refusal, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
 use crate::cli::Output;
 use crate::daemon::control::{Answer, Client, ClientError, Request};
 use crate::daemon::state::Report;
 use crate::render::anomaly::in_short;
-use crate::render::set::{bytes, duration, result};
+use crate::render::set::{duration, result};
 use crate::render::table::Table;
 use crate::settings::Environment;
 
@@ -64,7 +66,7 @@ fn text(report: &Report) -> String {
             "{}, {} old, {}",
             good.set,
             span(TimeDelta::seconds(good.age_seconds)),
-            bytes(good.bytes)
+            human(good.bytes)
         )
     });
     table.row(["last good set", &good]);
@@ -94,8 +96,8 @@ fn text(report: &Report) -> String {
                 counted(sets as u64, "set")
             ),
         },
-        bytes(disk.set_bytes),
-        bytes(disk.free_bytes)
+        human(disk.set_bytes),
+        human(disk.free_bytes)
     );
     table.row(["disk", &room]);
     table.to_string()
@@ -153,12 +155,12 @@ fn current(report: &Report) -> String {
     let step = current.step.as_deref().unwrap_or("between steps");
     let expected = current
         .expected_bytes
-        .map_or(String::new(), |expected| format!(" of {}", bytes(expected)));
+        .map_or(String::new(), |expected| format!(" of {}", human(expected)));
     format!(
         "run {} ({}) at work since {}: {step}, {}{expected} read",
         current.run,
         current.trigger,
         local(report, current.started_at),
-        bytes(current.raw_bytes)
+        human(current.raw_bytes)
     )
 }

@@ -2,7 +2,9 @@
 
 use engine::{Event, Observer};
 
-use super::{Exit, Refusal, print_text, run};
+use super::exit::{Exit, Refusal};
+use super::print::print_text;
+use super::run;
 use crate::cli::Trigger;
 use crate::daemon::control::{Answer, Client, ClientError, Request};
 use crate::render::progress::Progress;

@@ -6,6 +6,7 @@ use catalog::catalog::Entry;
 use catalog::history::{Happening, History};
 use catalog::layout::MANIFEST;
 use catalog::manifest::ManifestError;
+use engine::space::human;
 use engine::tell_while;
 use engine::verify::{Flaw, Problem, Reading, Report, flaw_of, verify_set};
 use postgres::tools::Tools;
@@ -14,9 +15,11 @@ use serde::Serialize;
 use stream::artifact::Meter;
 
 use super::drill::Telling;
-use super::{Exit, Refusal, find, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
+use super::sets::find;
 use crate::cli::{OneSet, Verify};
-use crate::render::{self, progress::Progress, set::bytes};
+use crate::render::{self, progress::Progress};
 use crate::settings::Environment;
 use crate::signals::Signals;
 
@@ -138,8 +141,8 @@ fn say(asked: &OneSet, entry: &Entry, report: &Report) -> Result<(), Refusal> {
         text.push_str(&format!(
             "{set} is whole: {}, {} on disk, {} decoded, {}, {}\n",
             counted(report.files as u64, "file"),
-            bytes(report.bytes),
-            bytes(report.raw_bytes),
+            human(report.bytes),
+            human(report.raw_bytes),
             counted(report.rows, "row"),
             counted(report.entries, "archive entry")
         ));

@@ -4,6 +4,7 @@
 use catalog::catalog::Entry;
 use catalog::manifest::{Manifest, RunStatus, StepRecord, StepStatus};
 use chrono::{DateTime, TimeDelta, Utc};
+use engine::space::human;
 use engine::survey::{DETAILED, Survey};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use policy::schedule::Schedule;
@@ -13,7 +14,7 @@ use postgres::words::counted;
 use super::plot::{self, Point};
 use super::state::Report;
 use crate::render::anomaly::in_short;
-use crate::render::set::{bytes, duration, reconcile, result};
+use crate::render::set::{duration, reconcile, result};
 
 const STYLE: &str = include_str!("page.css");
 /// Seconds between reloads: while a run is at work, and else.
@@ -81,7 +82,7 @@ fn facts(report: &Report, local: &impl Fn(DateTime<Utc>) -> String, now: DateTim
         dl.facts {
             div { dt { "Newest good set" } dd {
                 @match &report.last_good {
-                    Some(good) => { b { (span(TimeDelta::seconds(good.age_seconds))) " old" } br; code { (good.set) } ", " (bytes(good.bytes)) }
+                    Some(good) => { b { (span(TimeDelta::seconds(good.age_seconds))) " old" } br; code { (good.set) } ", " (human(good.bytes)) }
                     None => b { "none" },
                 }
             } }
@@ -107,7 +108,7 @@ fn facts(report: &Report, local: &impl Fn(DateTime<Utc>) -> String, now: DateTim
             } }
             div { dt { "Kept" } dd {
                 b { (report.disk.good_sets) " good" } " of " (report.disk.sets) " sets" @if report.disk.future_sets > 0 { ", " (report.disk.future_sets) " from the future" } br;
-                (bytes(report.disk.set_bytes)) ", " (bytes(report.disk.free_bytes)) " free"
+                (human(report.disk.set_bytes)) ", " (human(report.disk.free_bytes)) " free"
             } }
         }
     }
@@ -120,7 +121,7 @@ fn current(report: &Report) -> Markup {
     html! {
         section.now {
             h2 { "At work: run " code { (run.run) } }
-            p { (marks(&run.steps)) @if let Some(step) = &run.step { " " b { (step) } " " (bytes(run.raw_bytes)) @if let Some(expected) = run.expected_bytes { " of " (bytes(expected)) } " read, " (bytes(run.written_bytes)) " written" } }
+            p { (marks(&run.steps)) @if let Some(step) = &run.step { " " b { (step) } " " (human(run.raw_bytes)) @if let Some(expected) = run.expected_bytes { " of " (human(expected)) } " read, " (human(run.written_bytes)) " written" } }
             @if let Some(expected) = run.expected_bytes.filter(|expected| *expected > 0) {
                 progress max=(expected) value=(run.raw_bytes.min(expected)) {}
             }
@@ -185,7 +186,7 @@ fn set(entry: &Entry, now: DateTime<Utc>) -> Markup {
             td { @if entry.has_open_anomaly() { span.mark.warn { "anomaly" } } @else if entry.good { span.mark.ok { "yes" } } @else { span.mark.no { "no" } } }
             td { @if let Some(manifest) = manifest { (marks(&manifest.steps)) } }
             td { (span(now - entry.id.time())) }
-            td.number { (bytes(entry.bytes)) }
+            td.number { (human(entry.bytes)) }
             td.number { @if let Some(ms) = manifest.and_then(Manifest::duration_ms) { (duration(ms)) } }
             td { @if let Some(manifest) = manifest { (manifest.trigger) } }
         }
@@ -238,9 +239,9 @@ fn plots(survey: &Survey) -> Markup {
         section {
             h2 { "Over time" }
             div.plots {
-                (plot::line("Size", &points(&|entry, _| Some(entry.bytes)), bytes))
+                (plot::line("Size", &points(&|entry, _| Some(entry.bytes)), human))
                 (plot::line("Duration", &points(&|_, manifest| manifest.duration_ms()), duration))
-                (plot::line("Storage", &points(&|_, manifest| Some(manifest.storage.as_ref()?.bytes)), bytes))
+                (plot::line("Storage", &points(&|_, manifest| Some(manifest.storage.as_ref()?.bytes)), human))
                 (plot::line("Storage files", &points(&|_, manifest| Some(manifest.storage.as_ref()?.files)), |count| count.to_string()))
                 @for (source, table) in largest_tables(&made) {
                     (plot::line(&format!("{table} rows ({source})"), &points(&|_, manifest| rows(manifest, &source, &table)), |count| count.to_string()))

@@ -7,10 +7,10 @@ use catalog::catalog::Found;
 use catalog::set::SetId;
 use engine::anomaly::named;
 use engine::finding::Fault;
+use engine::space::human;
 use postgres::words::one_line;
 
 use super::remedy::{Where, remedy};
-use super::set::bytes;
 
 /// Anomalies that are told in one line.
 const TOLD: usize = 3;
@@ -115,7 +115,7 @@ pub fn passed_over(found: &Found) -> Option<String> {
 
 fn amount(of: Quantity, count: u64) -> String {
     let (one, many) = match of {
-        Quantity::Bytes => return bytes(count),
+        Quantity::Bytes => return human(count),
         Quantity::Rows => ("row", "rows"),
         Quantity::Tables => ("table", "tables"),
         Quantity::LargeObjects => ("large object", "large objects"),
@@ -128,7 +128,7 @@ fn amount(of: Quantity, count: u64) -> String {
 }
 
 fn written(file: Written) -> String {
-    format!("{} out of {}", bytes(file.bytes), bytes(file.raw_bytes))
+    format!("{} out of {}", human(file.bytes), human(file.raw_bytes))
 }
 
 #[cfg(test)]
@@ -160,12 +160,12 @@ mod tests {
             source: "storage".to_owned(),
             since: "20261120T020000Z".parse().unwrap(),
             was: Written {
-                compression: catalog::manifest::Compression::Gzip,
+                compression: catalog::compression::Compression::Gzip,
                 raw_bytes: 10 << 20,
                 bytes: 2 << 20,
             },
             is: Written {
-                compression: catalog::manifest::Compression::Gzip,
+                compression: catalog::compression::Compression::Gzip,
                 raw_bytes: 10 << 20,
                 bytes: 10 << 20,
             },

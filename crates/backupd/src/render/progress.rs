@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use catalog::drill::DrillVerdict;
 use catalog::manifest::StepStatus;
+use engine::space::human;
 use engine::{Event, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{error, info, warn};
 
-use super::set::{bytes, status};
+use super::set::status;
 use crate::settings::{LogFormat, Logging};
 
 /// How often the moving line is drawn anew between events, so that its clock runs.
@@ -86,18 +87,18 @@ impl Progress {
             .map(|expected| {
                 format!(
                     " of {} ({} %)",
-                    bytes(expected),
+                    human(expected),
                     (raw * 100 / expected).min(100)
                 )
             })
             .unwrap_or_default();
         let stored = if written > 0 {
-            format!(", {} stored", bytes(written))
+            format!(", {} stored", human(written))
         } else {
             String::new()
         };
         bar.set_prefix(step.to_owned());
-        bar.set_message(format!("{}{whole}, {}/s{stored}", bytes(raw), bytes(rate)));
+        bar.set_message(format!("{}{whole}, {}/s{stored}", human(raw), human(rate)));
     }
 }
 

@@ -8,11 +8,6 @@ use postgres::words::counted;
 
 use super::table::Table;
 
-/// A byte count: `1.5 GiB`.
-pub fn bytes(count: u64) -> String {
-    human(count)
-}
-
 /// A duration: `850 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`.
 pub fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
@@ -68,7 +63,7 @@ pub fn manifest(manifest: &Manifest) -> String {
                 counted(tables.iter().map(|table| table.rows).sum::<u64>(), "row"),
                 counted(tables.len() as u64, "table")
             ),
-            (None, Some(tree)) => format!("{}, {}", counted(tree.files, "file"), bytes(tree.bytes)),
+            (None, Some(tree)) => format!("{}, {}", counted(tree.files, "file"), human(tree.bytes)),
             (None, None) => match artifact.passwords_included {
                 Some(true) => "roles and settings, password hashes included".to_owned(),
                 Some(false) => "roles and settings, WITHOUT password hashes".to_owned(),
@@ -77,8 +72,8 @@ pub fn manifest(manifest: &Manifest) -> String {
         };
         files.row([
             &artifact.file,
-            &bytes(artifact.bytes),
-            &bytes(artifact.raw_bytes),
+            &human(artifact.bytes),
+            &human(artifact.raw_bytes),
             &holds,
         ]);
     }

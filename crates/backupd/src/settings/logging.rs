@@ -3,16 +3,16 @@
 use std::fmt::{self, Debug};
 use std::io::IsTerminal;
 
+use engine::space::human;
 use postgres::words::one_line;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{self, Writer};
 
-use super::setting::Reader;
-use super::table::{BACKUP_LOG, BACKUP_LOG_FORMAT};
-use crate::render::set::{bytes, duration};
+use super::reader::Reader;
+use super::table::{BACKUP_LOG, BACKUP_LOG_FORMAT, LogFormat};
+use crate::render::set::duration;
 
 /// How logs are written: to standard error, from this level on, in this format.
 #[derive(Debug, Clone)]
@@ -23,28 +23,8 @@ pub struct Logging {
     color: bool,
 }
 
-/// The format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One object a line, for log collectors.
-    Json,
-}
-
 /// It tells of its own making at `info`.
 const QUIET: &str = "tokio_cron_scheduler=warn";
-
-const LEVELS: &str = "error, warn, info, debug or trace, or a filter such as `info,postgres=debug`";
-
-/// `BACKUP_LOG`.
-pub fn level(value: &str) -> Result<String, String> {
-    if is_filter(value) {
-        Ok(value.to_owned())
-    } else {
-        Err(format!("is no log level: use {LEVELS}"))
-    }
-}
 
 /// Color is left out with `NO_COLOR`.
 pub(super) fn read(reader: &mut Reader<'_>, color: bool) -> Option<Logging> {
@@ -54,14 +34,6 @@ pub(super) fn read(reader: &mut Reader<'_>, color: bool) -> Option<Logging> {
         format: format?,
         color,
     })
-}
-
-/// Whether it says how much is told. The library takes a misspelt level for the name of a part of the program, and tells nothing.
-fn is_filter(text: &str) -> bool {
-    let words = text.split(',').filter(|word| !word.is_empty());
-    let bare = words.filter(|word| !word.contains('='));
-    let levels: Vec<_> = bare.map(str::parse::<LevelFilter>).collect();
-    !levels.is_empty() && levels.iter().all(Result::is_ok) && EnvFilter::try_new(text).is_ok()
 }
 
 impl Logging {
@@ -88,7 +60,7 @@ fn one_line_field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> 
     let value = one_line(&format!("{value:?}"));
     // People read units; what collects JSON gets the numbers.
     match (field.name(), value.parse()) {
-        ("bytes", Ok(count)) => return write!(writer, "size={}", bytes(count)),
+        ("bytes", Ok(count)) => return write!(writer, "size={}", human(count)),
         ("duration_ms", Ok(ms)) => return write!(writer, "took={}", duration(ms)),
         _ => {}
     }

@@ -3,12 +3,16 @@
 #[cfg(test)]
 mod documents;
 mod logging;
+mod names;
 mod parse;
+mod problems;
+mod reader;
 mod service;
 mod setting;
 mod size;
 mod sources;
 mod table;
+mod wanted;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,15 +26,21 @@ use engine::config::{DatabaseSource, ToolSearch, TreeSource};
 use engine::restore::database::ways_in;
 use policy::retention::Policy;
 
-pub use logging::{LogFormat, Logging};
 use policy::anomaly;
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
 use postgres::scratch::Fencing;
+use stream::artifact::{Compression, Encoding};
+
+pub use logging::Logging;
+pub use problems::Problems;
 pub use service::Service;
 pub use setting::Fallback;
-use setting::{Entry, Reader, Setting, is_ours, unknown};
-use stream::artifact::{Compression, Encoding};
+pub use table::LogFormat;
+
+use names::{is_ours, unknown};
+use reader::Reader;
+use setting::{Entry, Setting};
 use table::{
     BACKUP_ANOMALY_DROP_PERCENT, BACKUP_ANOMALY_IGNORE, BACKUP_COMPRESSION,
     BACKUP_COMPRESSION_LEVEL, BACKUP_CONTROL_SOCKET, BACKUP_DIR, BACKUP_DRILL, BACKUP_DRILL_FENCE,
@@ -40,52 +50,6 @@ use table::{
     BACKUP_RETENTION_MIN, BACKUP_STEP_TIMEOUT, BACKUP_STORAGE_PREFIX, BACKUP_THREADS, Compressor,
     MAX_THREADS, SETTINGS, SUPABASE_STORAGE_PATH,
 };
-
-/// Everything that is wrong with the settings.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Problems(Vec<String>);
-
-impl Problems {
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn say(&mut self, problem: impl Into<String>) {
-        let problem = problem.into();
-        if !self.0.contains(&problem) {
-            self.0.push(problem);
-        }
-    }
-
-    /// The value, unless there is any problem.
-    fn unless<T>(self, value: Option<T>) -> Result<T, Self> {
-        match value {
-            Some(value) if self.0.is_empty() => Ok(value),
-            _ => Err(self),
-        }
-    }
-}
-
-impl std::fmt::Display for Problems {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0.len() {
-            1 => write!(f, "one setting is wrong; nothing was done:")?,
-            n => write!(f, "{n} settings are wrong; nothing was done:")?,
-        }
-        for problem in &self.0 {
-            write!(f, "\n  - {problem}")?;
-        }
-        write!(f, "\nSettings are described in docs/configuration.md.")
-    }
-}
-
-impl std::error::Error for Problems {}
 
 /// A database to restore to.
 pub struct RestoreTarget {

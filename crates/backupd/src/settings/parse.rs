@@ -6,9 +6,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use chrono_tz::{TZ_VARIANTS, Tz};
-use engine::config::{LABEL_MAX, is_label};
+use engine::config::{LABEL_MAX, OtherDatabases, is_label};
 use policy::anomaly::{NoPattern, Pattern};
 use postgres::dsn::Dsn;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Any text.
 #[allow(
@@ -203,4 +205,57 @@ pub fn labelled_paths(value: &str) -> Result<Vec<(String, PathBuf)>, String> {
 pub fn patterns(value: &str) -> Result<Vec<Pattern>, String> {
     let patterns: Result<Vec<_>, NoPattern> = list(value).iter().map(|name| name.parse()).collect();
     patterns.map_err(|error| format!("is no list of tables: {error}"))
+}
+
+const LEVELS: &str = "error, warn, info, debug or trace, or a filter such as `info,postgres=debug`";
+
+/// `BACKUP_LOG`.
+pub fn level(value: &str) -> Result<String, String> {
+    if is_filter(value) {
+        Ok(value.to_owned())
+    } else {
+        Err(format!("is no log level: use {LEVELS}"))
+    }
+}
+
+/// Whether it says how much is told. The library takes a misspelt level for the name of a part of the program, and tells nothing.
+fn is_filter(text: &str) -> bool {
+    let words = text.split(',').filter(|word| !word.is_empty());
+    let bare = words.filter(|word| !word.contains('='));
+    let levels: Vec<_> = bare.map(str::parse::<LevelFilter>).collect();
+    !levels.is_empty() && levels.iter().all(Result::is_ok) && EnvFilter::try_new(text).is_ok()
+}
+
+/// `BACKUP_DATABASES`.
+pub fn others(value: &str) -> Result<OtherDatabases, String> {
+    let names = list(value);
+    let words = ["all", "none"];
+    match names.as_slice() {
+        [] => Err("names no database: use all, none, or names separated by commas".to_owned()),
+        [one] if one == "none" => Ok(OtherDatabases::LeftOut),
+        [one] if one == "all" => Ok(OtherDatabases::All),
+        _ => match names.iter().find(|name| words.contains(&name.as_str())) {
+            Some(word) => Err(format!(
+                "mixes `{word}` with names: say {word} alone, or names alone (a database called {word} goes into \
+                 BACKUP_EXTRA_DATABASES)"
+            )),
+            None => Ok(OtherDatabases::Named(names)),
+        },
+    }
+}
+
+/// `BACKUP_STORAGE_PREFIX`.
+pub fn prefix(value: &str) -> Result<String, String> {
+    if value.split('/').any(|part| part == "..") {
+        return Err(
+            "leads out of the storage tree: name directories below it, as in stub/stub, or / for none"
+                .to_owned(),
+        );
+    }
+    Ok(value.to_owned())
+}
+
+/// A URL as Keycloak has it, or as PostgreSQL has.
+pub fn jdbc_or_dsn(value: &str) -> Result<Dsn, String> {
+    Dsn::parse_jdbc(value).map_err(|error| error.to_string())
 }

@@ -11,8 +11,9 @@ use policy::schedule::Schedule;
 use postgres::dsn::Dsn;
 use postgres::scratch::Fencing;
 
-use super::Problems;
-use super::setting::{Reader, Setting};
+use super::problems::Problems;
+use super::reader::Reader;
+use super::setting::Setting;
 use super::table::{
     BACKUP_CATCH_UP, BACKUP_CONTROL_SOCKET, BACKUP_DRILL, BACKUP_DRILL_FENCE,
     BACKUP_DRILL_SCHEDULE, BACKUP_DRILL_URL, BACKUP_HTTP_ADDR, BACKUP_HTTP_HOSTS, BACKUP_JITTER,

@@ -9,76 +9,15 @@ use engine::config::{
 };
 use postgres::dsn::Dsn;
 
-use super::parse::list;
-use super::setting::{Reader, Setting};
+use super::parse::jdbc_or_dsn;
+use super::reader::Reader;
+use super::setting::Setting;
 use super::table::{
     BACKUP_DATABASES, BACKUP_EXTRA_DATABASES, BACKUP_EXTRA_PATHS, BACKUP_SOURCES, DATABASE_URL,
     KC_DB_PASSWORD, KC_DB_SCHEMA, KC_DB_URL, KC_DB_URL_DATABASE, KC_DB_URL_HOST, KC_DB_URL_PORT,
     KC_DB_URL_PROPERTIES, KC_DB_USERNAME, SESSION_DATABASE_URL, SUPABASE_STORAGE_PATH,
 };
-
-const SUPABASE: &str = "supabase";
-const KEYCLOAK: &str = "keycloak";
-const STORAGE: &str = "storage";
-const SOURCES: [&str; 3] = [SUPABASE, KEYCLOAK, STORAGE];
-
-/// Which of the three sources are backed up.
-pub type Wanted = BTreeSet<&'static str>;
-
-/// `BACKUP_SOURCES`.
-pub fn wanted(value: &str) -> Result<Wanted, String> {
-    let words = list(value);
-    if words.is_empty() {
-        return Err(format!(
-            "names no source: use any of {}",
-            SOURCES.join(", ")
-        ));
-    }
-    let known = |word: &String| {
-        let found = SOURCES.iter().find(|known| *known == word).copied();
-        found.ok_or_else(|| {
-            format!(
-                "names `{word}`, which is no source: use any of {}, separated by commas",
-                SOURCES.join(", ")
-            )
-        })
-    };
-    words.iter().map(known).collect()
-}
-
-/// `BACKUP_DATABASES`.
-pub fn others(value: &str) -> Result<OtherDatabases, String> {
-    let names = list(value);
-    let words = ["all", "none"];
-    match names.as_slice() {
-        [] => Err("names no database: use all, none, or names separated by commas".to_owned()),
-        [one] if one == "none" => Ok(OtherDatabases::LeftOut),
-        [one] if one == "all" => Ok(OtherDatabases::All),
-        _ => match names.iter().find(|name| words.contains(&name.as_str())) {
-            Some(word) => Err(format!(
-                "mixes `{word}` with names: say {word} alone, or names alone (a database called {word} goes into \
-                 BACKUP_EXTRA_DATABASES)"
-            )),
-            None => Ok(OtherDatabases::Named(names)),
-        },
-    }
-}
-
-/// `BACKUP_STORAGE_PREFIX`.
-pub fn prefix(value: &str) -> Result<String, String> {
-    if value.split('/').any(|part| part == "..") {
-        return Err(
-            "leads out of the storage tree: name directories below it, as in stub/stub, or / for none"
-                .to_owned(),
-        );
-    }
-    Ok(value.to_owned())
-}
-
-/// A URL as Keycloak has it, or as PostgreSQL has.
-pub fn jdbc_or_dsn(value: &str) -> Result<Dsn, String> {
-    Dsn::parse_jdbc(value).map_err(|error| error.to_string())
-}
+use super::wanted::{KEYCLOAK, STORAGE, SUPABASE};
 
 /// Databases and trees in the order of a run.
 pub fn read(reader: &mut Reader<'_>) -> (Vec<DatabaseSource>, Vec<TreeSource>) {

@@ -13,15 +13,14 @@ use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
 use postgres::scratch::Fencing;
 
-use super::logging::{LogFormat, level};
 use super::parse::{
-    absolute, address, choice, delay, dsn, duration_or_off, hosts, labelled_dsns, labelled_paths,
-    number, patterns, socket, text, zone,
+    absolute, address, choice, delay, dsn, duration_or_off, hosts, jdbc_or_dsn, labelled_dsns,
+    labelled_paths, level, number, others, patterns, prefix, socket, text, zone,
 };
 use super::setting::Fallback::{Absent, Required, Text};
 use super::setting::{Entry, Setting, Theme, settings};
 use super::size::min_free;
-use super::sources::{Wanted, jdbc_or_dsn, others, prefix, wanted};
+use super::wanted::{Wanted, wanted};
 
 /// More sets than any installation keeps; keeps sums of days far from overflow.
 const MANY: u32 = 36_500;
@@ -41,6 +40,15 @@ pub enum Compressor {
     Gzip,
     /// Zstandard.
     Zstd,
+}
+
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line, for log collectors.
+    Json,
 }
 
 settings! {

@@ -1,8 +1,9 @@
 //! Real directories: what is found, what is removed, and what is never touched.
 
 use super::*;
+use crate::compression::Compression;
 use crate::history::Happening;
-use crate::manifest::{Artifact, Compression, Kind, RunStatus, StepRecord, StepStatus};
+use crate::manifest::{Artifact, Kind, RunStatus, StepRecord, StepStatus};
 
 fn moment(text: &str) -> DateTime<Utc> {
     text.parse::<SetId>().unwrap().time()

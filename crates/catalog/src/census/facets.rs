@@ -1,9 +1,6 @@
 //! What objects are like, compared facet by facet.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-
-use stream::digest::Hashing;
 
 use super::{Census, Compared, NAMED, Names};
 
@@ -15,8 +12,6 @@ const OWNER: &str = "owner";
 const PRIVILEGES: &str = "privileges";
 /// What its role could not see.
 const HIDDEN: &str = "?";
-/// Digits of a digest over all objects of a kind.
-const DIGITS: usize = 16;
 
 impl Census {
     /// Compares the facets of the objects that both have.
@@ -138,34 +133,4 @@ fn keep(list: &mut Vec<String>, kind: &str, mut words: Vec<String>) {
     if more > 0 {
         list.push(format!("{more} more differences of kind {kind}"));
     }
-}
-
-/// One line: of each facet a digest over all objects.
-pub(super) fn of_many(objects: &BTreeMap<String, Vec<String>>) -> Vec<String> {
-    let facets = objects.values().map(Vec::len).min().unwrap_or_default();
-    let digest = |facet: usize| {
-        let mut digest = sha256(
-            objects
-                .iter()
-                .map(|(name, facets)| format!("{name} {}", facets[facet])),
-        );
-        digest.truncate(DIGITS);
-        digest
-    };
-    let digests: Vec<String> = (0..facets).map(digest).collect();
-    digests
-        .first()
-        .map(|_| digests.join(" "))
-        .into_iter()
-        .collect()
-}
-
-/// Of lines.
-pub(super) fn sha256(lines: impl Iterator<Item = impl std::fmt::Display>) -> String {
-    let mut hashing = Hashing::new(std::io::sink());
-    for line in lines {
-        // A sink takes everything.
-        let _ = writeln!(hashing, "{line}");
-    }
-    hashing.finish().2
 }

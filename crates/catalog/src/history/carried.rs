@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Happening, Record, Runs};
+use super::record::{Happening, Record, Runs};
 use crate::drill::DrillVerdict;
 
 /// A history with all of its newest lines, so many, and of those before only what is still asked for: that there were runs, and how many

@@ -1,4 +1,5 @@
 use super::*;
+use crate::manifest::RunStatus;
 
 #[test]
 fn what_is_no_history_is_an_error_and_no_endless_wait() {

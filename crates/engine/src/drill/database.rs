@@ -13,10 +13,9 @@ use postgres::census::available_extensions;
 use postgres::digest::{self, TableContent};
 use postgres::dsn::Dsn;
 use postgres::extension;
-use postgres::objects::ObjectsError;
-use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
-use postgres::restore::load::{LoadFault, LoadedTable, OnError};
+use postgres::restore::load::{LoadedTable, OnError};
+use postgres::restore::{LoadFault, RestoreError};
 use postgres::server::{Server, ServerError, ident};
 use postgres::sql::QualifiedName;
 use stream::artifact::Meter;
@@ -28,6 +27,7 @@ use crate::event::{Event, Observer};
 use crate::ledger::{millis, tell_while};
 use crate::reconcile::{Layout, LayoutSource, ReconcileError, Reconciler};
 use crate::restore::database::{Job, PG_CRON, Progress, RolesWanted, read_script};
+use crate::stack::objects::ObjectsError;
 use crate::steps::database::take_census;
 
 /// Complaints that a report keeps.

@@ -2,13 +2,14 @@
 
 use postgres::databases::Databases;
 use postgres::outlook::{Outlook, owned_by_others};
-use postgres::server::{Server, ServerError};
+use postgres::server::{Facts, Server, ServerError};
 use postgres::words::{counted, listed};
 
 use super::{DatabaseFacts, Preflight, others, restorers};
 use crate::config::{Config, DatabaseRole, DatabaseSource};
 use crate::finding::{Blocks, Check, Fault, NoAnswer, Outcome, Place};
 use crate::space;
+use crate::stack::keycloak;
 
 /// Relations that are named in one sentence.
 const NAMED: usize = 20;
@@ -115,12 +116,12 @@ fn owners(source: &DatabaseSource, of_others: &[String]) -> Option<String> {
 
 async fn ask(source: &DatabaseSource) -> Result<DatabaseFacts, ServerError> {
     let server = Server::connect(&source.dsn).await?;
-    let facts = server.facts().await?;
+    let facts = Facts::ask(&server).await?;
     let (keycloak_schema, of_others) = match source.role {
         DatabaseRole::Keycloak => {
             let schema = source.dsn.schema.as_deref();
             (
-                server.keycloak_schema_version(schema).await?,
+                keycloak::schema_version(&server, schema).await?,
                 owned_by_others(&server).await?,
             )
         }

@@ -6,7 +6,6 @@ use std::path::Path;
 use archive::{PackError, check_root, measure};
 use catalog::manifest::{Manifest, Tree};
 use catalog::set::SetId;
-use postgres::objects;
 use postgres::words::counted;
 use stream::blocking::in_place;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use crate::space::{
     self,
     sample::{Glance, of_tree},
 };
+use crate::stack::objects;
 use catalog::layout::tree::{CutOff, Names, cut_off};
 
 /// Directories in which other programs keep *their* storage format under Supabase's storage volume. An archive of them taken live

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use postgres::objects::Object;
+use crate::stack::objects::Object;
 
 /// Objects that are looked for in every candidate.
 const SAMPLE: usize = 200;

@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use archive::Listed;
-use postgres::objects::Object;
 use tempfile::TempDir;
 
 use super::layout::Layout;
+use crate::stack::objects::Object;
 
 /// A million objects make partitions of some 16,000, a few megabytes each.
 pub const PARTITIONS: usize = 64;

@@ -35,6 +35,7 @@ pub use plan::{DatabasePlan, plan};
 
 use crate::config::DatabaseRole;
 use crate::event::{Event, Observer};
+use crate::stack::keycloak;
 use table::find_table;
 
 /// A roles file is a few kilobytes; this bounds what a damaged one could claim.
@@ -509,7 +510,7 @@ async fn about_keycloak(
 ) -> Result<Vec<String>, ServerError> {
     let server = Server::connect(&admin.server.dsn().to_database(request.name)).await?;
     let schema = request.dsns.first().and_then(|dsn| dsn.schema.as_deref());
-    let mut notes = vec![match server.keycloak_schema_version(schema).await? {
+    let mut notes = vec![match keycloak::schema_version(&server, schema).await? {
         Some(version) => {
             format!("Keycloak's schema is of version {version}: start that version")
         }

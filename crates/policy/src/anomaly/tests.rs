@@ -7,8 +7,9 @@ use chrono::TimeDelta;
 use super::*;
 use catalog::accepted::Accepted;
 use catalog::anomaly::Anomaly;
+use catalog::compression::Compression;
 use catalog::identity::Identity;
-use catalog::manifest::{Artifact, Compression, Kind, LargeObjects, Manifest, TableRows, Tree};
+use catalog::manifest::{Artifact, Kind, LargeObjects, Manifest, TableRows, Tree};
 use catalog::set::SetId;
 
 const HALF: Settings = Settings {

@@ -3,43 +3,10 @@
 use super::{LargeObjectHasher, LargeObjects, Rows, TableDigest};
 use crate::copy::CopyOut;
 use crate::server::{Server, ServerError, literal};
+use crate::sql::CopyTarget;
 
-const COPY: &[u8] = b"COPY ";
-const FROM_STDIN: &[u8] = b" FROM stdin;";
 /// Bytes of a large object that are asked for at once: a row of twice as many digits.
 const LARGE_OBJECT_BYTES: usize = 1024 * 1024;
-
-/// What a COPY statement of a dump fills.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CopyTarget {
-    /// `schema.table`, quoted where SQL needs quotes.
-    pub table: String,
-    /// Its columns as the dump lists them, quoted, without the parentheses; empty for a table without columns.
-    pub columns: String,
-}
-
-impl CopyTarget {
-    /// Of `COPY table (columns) FROM stdin;`, or of `COPY table  FROM stdin;`, which a table without columns has. Quotes are followed.
-    pub fn parse(statement: &[u8]) -> Option<Self> {
-        let rest = statement.trim_ascii_end().strip_prefix(COPY)?;
-        let rest = rest.strip_suffix(FROM_STDIN)?;
-        let mut quoted = false;
-        let end = rest.iter().position(|byte| {
-            quoted ^= *byte == b'"';
-            !quoted && matches!(byte, b' ' | b'(')
-        });
-        let (table, columns) = rest.split_at(end.unwrap_or(rest.len()));
-        let columns = columns.trim_ascii();
-        let inside = columns
-            .strip_prefix(b"(")
-            .and_then(|list| list.strip_suffix(b")"));
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (!table.is_empty()).then(|| Self {
-            table: text(table),
-            columns: text(inside.unwrap_or(columns)),
-        })
-    }
-}
 
 /// Gives a session the settings by which values become the text that a dump has of them, besides those that every session of ours and
 /// pg_dump's begins with: an error for rows that would be left out. The encoding is [`of_table`]'s.
@@ -183,41 +150,4 @@ fn oid_and_hex(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let tab = memchr::memchr(b'\t', line)?;
     let hex = line[tab + 1..].strip_prefix(b"\\\\x")?;
     Some((&line[..tab], hex))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn copy_statements_are_taken_apart() {
-        let table = [
-            (
-                "COPY public.users (id, \"select\") FROM stdin;\n",
-                "public.users",
-                "id, \"select\"",
-            ),
-            ("COPY public.none  FROM stdin;", "public.none", ""),
-            (
-                "COPY \"My Schema\".\"ta\"\"ble.\n(x) FROM stdin;\" (a, \"b)\nFROM stdin;\") FROM stdin;",
-                "\"My Schema\".\"ta\"\"ble.\n(x) FROM stdin;\"",
-                "a, \"b)\nFROM stdin;\"",
-            ),
-        ];
-        for (statement, table, columns) in table {
-            let expected = CopyTarget {
-                table: table.to_owned(),
-                columns: columns.to_owned(),
-            };
-            assert_eq!(CopyTarget::parse(statement.as_bytes()), Some(expected));
-        }
-        for other in [
-            "COPY t (a) TO stdout;",
-            "COPY  FROM stdin;",
-            "SELECT 1;",
-            "",
-        ] {
-            assert_eq!(CopyTarget::parse(other.as_bytes()), None, "{other}");
-        }
-    }
 }

@@ -8,8 +8,19 @@ use crate::dsn::Secret;
 
 const FORM: &str = "jdbc:postgresql://HOST:5432/DATABASE";
 
+impl Dsn {
+    /// Reads `jdbc:postgresql://HOST:PORT/DATABASE?name=value…` as pgjdbc does, or the form of [`Dsn::parse`]. The user may be left to
+    /// [`Dsn::with_credentials`].
+    pub fn parse_jdbc(text: &str) -> Result<Self, DsnError> {
+        match text.trim().strip_prefix("jdbc:") {
+            Some(rest) => parse(rest),
+            None => uri::parse(text),
+        }
+    }
+}
+
 /// Reads what follows `jdbc:`; the user may be missing.
-pub(super) fn parse(rest: &str) -> Result<Dsn, DsnError> {
+fn parse(rest: &str) -> Result<Dsn, DsnError> {
     let rest = rest
         .strip_prefix("postgresql:")
         .ok_or(DsnError::Scheme(FORM))?;

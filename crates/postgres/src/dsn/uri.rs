@@ -58,6 +58,20 @@ const UNSUPPORTED: [(&str, &str); 12] = [
 /// libpq's values of `sslmode`.
 pub(super) const SSL_MODES: &str = "disable, allow, prefer, require, verify-ca, verify-full";
 
+impl Dsn {
+    /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE?name=value…` as libpq does: percent-encoded parts, IPv6 in brackets, a socket's
+    /// directory as the encoded host or as the parameter `host`. Unlike libpq it wants host and user to be said.
+    pub fn parse(text: &str) -> Result<Self, DsnError> {
+        let dsn = parse(text)?;
+        if dsn.user.is_empty() {
+            return Err(DsnError::Missing(
+                "no user: write postgres://USER:PASSWORD@HOST:5432/DATABASE",
+            ));
+        }
+        Ok(dsn)
+    }
+}
+
 /// Reads the form; the user may be missing.
 pub(super) fn parse(text: &str) -> Result<Dsn, DsnError> {
     let text = text.trim();

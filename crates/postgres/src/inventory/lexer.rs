@@ -3,8 +3,9 @@
 
 use memchr::memchr;
 
-use super::{Census, Tables};
-use crate::digest::{CopyTarget, LargeObjectHasher, Rows};
+use super::census::{Census, Tables};
+use crate::digest::{LargeObjectHasher, Rows};
+use crate::sql::CopyTarget;
 
 const TRAILER: &[u8] = b"-- PostgreSQL database dump complete";
 const CLUSTER_TRAILER: &[u8] = b"-- PostgreSQL database cluster dump complete";

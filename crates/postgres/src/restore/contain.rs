@@ -11,7 +11,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::restore::load::LoadFault;
+use super::fault::LoadFault;
 use crate::server::{Server, ServerError, ident, literal};
 
 /// Views of ours so far: connections do not meet.

@@ -2,7 +2,7 @@
 
 use stream::child::ChildError;
 
-use super::load::LoadFault;
+use super::fault::LoadFault;
 use crate::server::ServerError;
 
 /// Characters of a statement that a message shows.

@@ -3,7 +3,7 @@
 //! from what the census knows of the source. The event triggers themselves do not run: their functions may be an ordinary role's.
 
 use super::error::RestoreError;
-use super::load::LoadFault;
+use super::fault::LoadFault;
 use crate::census::{Brought, Given, Routine, brought};
 use crate::properties::Setting;
 use crate::server::{Server, ServerError, ident, literal};

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 
 use super::error::RestoreError;
-use super::load::{LoadFault, LoadedTable, OnError};
+use super::fault::LoadFault;
+use super::load::{LoadedTable, OnError};
 use crate::copy::CopyOut;
 use crate::dsn::Dsn;
 use crate::server::{Server, ServerError, ident, literal};

@@ -7,11 +7,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::admin::{Admin, MARK, MARK_ASIDE, MARK_NAME, Present, RETRY_EVERY};
+use super::admin::{Admin, Present, RENAME_WITHIN, RETRY_EVERY};
 use super::error::RestoreError;
+use super::marks::{MARK, MARK_ASIDE, MARK_KEPT, MARK_NAME, MARK_SUBSCRIPTIONS};
 use super::names::{cut, fresh_name};
 use super::roles::failed;
-use super::subscriptions::MARK_SUBSCRIPTIONS;
+use super::strangers;
 use crate::server::{ServerError, ident, literal};
 
 /// A session that was left is gone within.
@@ -183,6 +184,53 @@ impl Place {
         }
         server.execute("COMMIT").await?;
         Ok(())
+    }
+}
+
+impl Admin {
+    /// In one transaction, `name` becomes `out`, where there is one, and `into_place` becomes `name`. Ends sessions in both as long as
+    /// they are in the way.
+    pub(super) async fn exchange(
+        &self,
+        name: &str,
+        out: Option<&str>,
+        into_place: &str,
+    ) -> Result<(), RestoreError> {
+        let began = Instant::now();
+        let mut renames = format!(
+            "ALTER DATABASE {} RENAME TO {}; ALTER DATABASE {} ALLOW_CONNECTIONS true; ALTER DATABASE {} RESET {MARK_KEPT}",
+            ident(into_place),
+            ident(name),
+            ident(name),
+            ident(name)
+        );
+        if let Some(out) = out {
+            self.allow_connections(name, false).await?;
+            renames = format!(
+                "ALTER DATABASE {} RENAME TO {}; ALTER DATABASE {} SET {MARK_KEPT} TO {}; {renames}",
+                ident(name),
+                ident(out),
+                ident(out),
+                literal(out)
+            );
+        }
+        loop {
+            for database in [name, into_place] {
+                strangers::end(&self.server, database).await?;
+            }
+            let done = self
+                .server
+                .execute(&format!("BEGIN; {renames}; COMMIT"))
+                .await;
+            let Err(error) = done else { return Ok(()) };
+            // A failed statement leaves the transaction open; a server that is gone has none.
+            let _ = self.server.execute("ROLLBACK").await;
+            if began.elapsed() > RENAME_WITHIN || matches!(error, ServerError::Unreachable { .. }) {
+                return Err(error.into());
+            }
+            // A full disk may be in the way as well: the server writes other databases' pages where it needs room for these.
+            tokio::time::sleep(RETRY_EVERY).await;
+        }
     }
 }
 

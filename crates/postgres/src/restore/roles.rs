@@ -6,6 +6,7 @@
 
 mod ask;
 mod file;
+mod form;
 
 use std::collections::BTreeSet;
 
@@ -173,7 +174,7 @@ impl Membership {
                 literal(&format!(
                     "BEGIN {grant} GRANTED BY {}{}{grant}; END",
                     ident(grantor),
-                    file::GRANTS
+                    form::GRANTS
                 ))
             ),
         }
@@ -312,15 +313,15 @@ impl RolesScript {
             .roles
             .iter()
             .map(|role| {
-                let (before, after) = file::CREATES;
+                let (before, after) = form::CREATES;
                 let creation = format!("CREATE ROLE {}", ident(&role.name));
                 format!("DO {}", literal(&format!("{before}{creation}{after}")))
             })
             .collect();
         let (given, attributes) = self.parts_for_present(&[], true);
         statements.extend(given);
-        statements.push(file::where_missing(database, name));
-        statements.extend(file::unless_other(database, name));
+        statements.push(form::where_missing(database, name));
+        statements.extend(form::unless_other(database, name));
         statements.extend(database.statements(name));
         statements.extend(database.limits(name));
         // Last: whoever loads this may be one that is no superuser afterwards.
@@ -328,7 +329,7 @@ impl RolesScript {
         let mut text = String::new();
         for statement in statements {
             text.push_str(&statement);
-            text.push_str(if statement.ends_with(file::EXECUTES) {
+            text.push_str(if statement.ends_with(form::EXECUTES) {
                 "\n"
             } else {
                 ";\n"

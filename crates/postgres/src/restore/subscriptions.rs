@@ -4,13 +4,8 @@
 
 use super::admin::Admin;
 use super::error::RestoreError;
+use super::marks::MARK_SUBSCRIPTIONS;
 use crate::server::{Server, ServerError, ident, literal};
-
-/// The oids of those that were disabled.
-pub(super) const MARK_SUBSCRIPTIONS: &str = "backupd.subscriptions";
-
-/// How the names of their workers begin.
-pub(super) const OF_SUBSCRIPTIONS: &str = "logical replication ";
 
 /// Event triggers are not to take what is done here for somebody's work.
 const UNSEEN: &str = "SET session_replication_role = replica";

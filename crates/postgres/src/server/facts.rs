@@ -224,7 +224,8 @@ impl Facts {
         }
     }
 
-    pub(super) async fn ask(server: &Server) -> Result<Self, ServerError> {
+    /// Asks for them: three questions.
+    pub async fn ask(server: &Server) -> Result<Self, ServerError> {
         let scalars = server.rows(SCALARS).await?;
         let relations = server.rows(RELATIONS).await?;
         let backend = server.rows(BACKEND).await?;

@@ -4,10 +4,12 @@
 //! words, outside of quotes.
 
 mod body;
+mod copy;
 pub mod kind;
 pub mod split;
 pub mod words;
 
+pub use copy::CopyTarget;
 pub use kind::{Kind, classify};
 pub use split::{Piece, Splitter};
 pub use words::QualifiedName;

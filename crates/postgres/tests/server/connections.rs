@@ -158,31 +158,3 @@ async fn tls_modes_mean_what_libpq_means() {
     .unwrap();
     Server::connect(&dsn).await.unwrap();
 }
-
-#[tokio::test]
-async fn keycloaks_schema_version_is_the_newest_of_its_migrations() {
-    let server = server();
-    server.sql("postgres", &["CREATE DATABASE keycloak"]).await;
-    let dsn = server.dsn("keycloak");
-    let connected = Server::connect(&dsn).await.unwrap();
-    assert_eq!(connected.keycloak_schema_version(None).await.unwrap(), None);
-    server.sql("keycloak", &["CREATE SCHEMA \"k'c\"; CREATE TABLE \"k'c\".migration_model (id text, version text, update_time bigint);
-        INSERT INTO \"k'c\".migration_model VALUES ('a', '26.4.0', 2), ('b', '9.0.1', 1)"]).await;
-    for schema in [None, Some("k'c")] {
-        assert_eq!(
-            connected
-                .keycloak_schema_version(schema)
-                .await
-                .unwrap()
-                .as_deref(),
-            Some("26.4.0")
-        );
-    }
-    assert_eq!(
-        connected
-            .keycloak_schema_version(Some("public"))
-            .await
-            .unwrap(),
-        None
-    );
-}

@@ -3,11 +3,12 @@
 use std::fs;
 
 use postgres::digest::{
-    CopyTarget, LargeObjects, TableContent, TableDigest, of_large_objects, of_table, prepare,
+    LargeObjects, TableContent, TableDigest, of_large_objects, of_table, prepare,
 };
 use postgres::dump::{DumpFormat, dump};
 use postgres::extension::owns;
 use postgres::server::Server;
+use postgres::sql::CopyTarget;
 use tokio_util::sync::CancellationToken;
 
 use crate::private::server;

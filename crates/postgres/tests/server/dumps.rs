@@ -3,14 +3,20 @@
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
+use postgres::dsn::Dsn;
 use postgres::dump::{DumpError, DumpFormat, Dumped, dump};
 use postgres::restore::{custom_inventory, custom_list};
 use postgres::roles::dump_roles;
-use postgres::server::Server;
+use postgres::server::{Facts, Server};
 use tokio_util::sync::CancellationToken;
 
 use crate::private::{PASSWORD, PrivateServer, server};
 use crate::{GZIP, decoded, names, request, tools};
+
+async fn facts_of(dsn: &Dsn) -> Facts {
+    let server = Server::connect(dsn).await.unwrap();
+    Facts::ask(&server).await.unwrap()
+}
 
 /// Names, values and objects that a dump must bring over whole.
 const SCHEMA: [&str; 3] = [
@@ -136,7 +142,7 @@ CREATE DATABASE trap;
         GRANT CONNECT ON DATABASE \"the db=\"\"x\" TO api; REVOKE TEMPORARY ON DATABASE \"the db=\"\"x\" FROM PUBLIC;
         COMMENT ON DATABASE \"the db=\"\"x\" IS 'it''s mine'"]).await;
     let dsn = server.dsn("the%20db%3D%22x");
-    let facts = Server::connect(&dsn).await.unwrap().facts().await.unwrap();
+    let facts = facts_of(&dsn).await;
     let before = (
         server.ask("postgres", SETTINGS).await,
         server.ask("postgres", OWNER).await,
@@ -215,7 +221,7 @@ async fn what_keeps_a_role_from_a_whole_dump_is_found_before_and_fails_the_dump(
         )
         .await;
     let dsn = server.dsn_of("weak:w3ak-pass", "guarded");
-    let facts = Server::connect(&dsn).await.unwrap().facts().await.unwrap();
+    let facts = facts_of(&dsn).await;
     assert_eq!(
         (
             facts.superuser,
@@ -230,7 +236,7 @@ async fn what_keeps_a_role_from_a_whole_dump_is_found_before_and_fails_the_dump(
     server
         .sql("guarded", &["REVOKE pg_read_all_data FROM weak"])
         .await;
-    let facts = Server::connect(&dsn).await.unwrap().facts().await.unwrap();
+    let facts = facts_of(&dsn).await;
     // pg_read_all_data lets its members read pg_authid, too.
     assert!(!facts.can_read_passwords);
     assert_eq!(
@@ -271,12 +277,7 @@ async fn what_keeps_a_role_from_a_whole_dump_is_found_before_and_fails_the_dump(
     );
 
     let admin = server.dsn("guarded");
-    let facts = Server::connect(&admin)
-        .await
-        .unwrap()
-        .facts()
-        .await
-        .unwrap();
+    let facts = facts_of(&admin).await;
     assert!(facts.obstacles(tools.version.major).is_empty() && facts.warnings().is_empty());
     assert_eq!(
         (facts.large_objects, facts.tables, facts.superusers),

@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
-
-use super::FenceError;
 
 /// Refused as to somebody without the right.
 const REFUSED: &[i64] = &[
@@ -143,7 +141,7 @@ const SECOND_TABLE: std::ops::Range<i64> = 0x4000_0000..0x4000_0000 + 600;
 const SECOND_TABLE: std::ops::Range<i64> = 0..0;
 
 /// Forbids the calling thread, and what it starts, all of the above. A call of another architecture (32 bits) ends the program.
-pub(super) fn forbid() -> Result<(), FenceError> {
+pub(super) fn forbid() -> Result<(), seccompiler::Error> {
     let mut refused = always(&[REFUSED, REFUSED_OLD]);
     refused.extend(SECOND_TABLE.map(|call| (call, Vec::new())));
     refused.extend(conditional()?);
@@ -174,7 +172,7 @@ fn always(lists: &[&[i64]]) -> BTreeMap<i64, Vec<SeccompRule>> {
 }
 
 /// Calls that are refused by their arguments.
-fn conditional() -> Result<[(i64, Vec<SeccompRule>); 4], FenceError> {
+fn conditional() -> Result<[(i64, Vec<SeccompRule>); 4], BackendError> {
     use SeccompCmpArgLen::{Dword, Qword};
     use SeccompCmpOp::{MaskedEq, Ne};
     let when = |argument, length, compare, value| {

@@ -12,7 +12,8 @@ use engine::preflight::{Look, preflight};
 use postgres::words::one_line;
 use serde::Serialize;
 
-use super::{Exit, Refusal, print_json, print_text};
+use super::exit::{Exit, Refusal};
+use super::print::{print_json, print_text};
 use crate::cli::Doctor;
 use crate::render::remedy::{Where, remedy};
 use crate::render::table::Table;

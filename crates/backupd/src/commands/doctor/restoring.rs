@@ -14,8 +14,9 @@ use stream::read::hash_file;
 use tokio_util::sync::CancellationToken;
 
 use super::findings::Findings;
+use crate::commands::exit::Refusal;
 use crate::commands::restore::obstacles;
-use crate::commands::{Refusal, open};
+use crate::commands::sets::open;
 use crate::settings::Environment;
 use crate::signals::Signals;
 

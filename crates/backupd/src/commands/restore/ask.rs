@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use postgres::words::{one_line, printable};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::commands::Refusal;
+use crate::commands::exit::Refusal;
 use crate::signals::Signals;
 
 /// How often a signal is looked for while nobody types.

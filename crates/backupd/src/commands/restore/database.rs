@@ -13,16 +13,17 @@ use engine::restore::database::{
     DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, obstacles, plan,
     restore_database, undo as put_back,
 };
+use engine::space::human;
 use postgres::restore::application;
 use postgres::tools::Tools;
 use postgres::words::{counted, one_line};
 
+use super::ask;
 use super::kept::{InPlace, remember, settle};
-use super::told::{Source, Told};
-use super::{ask, in_the_way};
+use super::told::{Source, Told, in_the_way};
 use crate::cli::Restore;
-use crate::commands::{Exit, Refusal};
-use crate::render::set::{bytes, duration};
+use crate::commands::exit::{Exit, Refusal};
+use crate::render::set::duration;
 use crate::render::{self, progress::Progress};
 use crate::settings::{Environment, RestoreTarget};
 use crate::signals::Signals;
@@ -327,8 +328,8 @@ fn tell(asked: &Restore, plan: &DatabasePlan, last_time: &str) -> String {
         plan.set,
         counted(plan.rows, "row"),
         counted(plan.tables as u64, "table"),
-        bytes(plan.bytes),
-        bytes(plan.raw_bytes),
+        human(plan.bytes),
+        human(plan.raw_bytes),
         one_line(&plan.into)
     );
     let mut line = |words: String| text.push_str(&format!("  {}\n", one_line(&words)));
@@ -350,7 +351,7 @@ fn tell(asked: &Restore, plan: &DatabasePlan, last_time: &str) -> String {
             line(format!(
                 "then {} ({}) is moved aside: renamed to {}_before_{}, and the new one gets its name",
                 plan.name,
-                bytes(size),
+                human(size),
                 plan.name,
                 plan.set
             ));

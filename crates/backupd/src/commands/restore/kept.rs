@@ -10,7 +10,7 @@ use catalog::set::SetId;
 use engine::clock;
 use engine::event::{Event, Observer};
 
-use crate::commands::Refusal;
+use crate::commands::exit::Refusal;
 use crate::render;
 use crate::settings::Environment;
 

@@ -2,27 +2,28 @@
 
 mod ask;
 mod database;
+mod directory;
 mod kept;
 mod told;
 mod tree;
 
-use catalog::accepted::Accepted;
-use catalog::catalog::{Catalog, Entry};
+use catalog::catalog::Entry;
 use catalog::identity::Identity;
-use catalog::lock::Lock;
 use catalog::manifest::{Kind, Manifest};
 use engine::finding::{Check, Fault};
-use engine::{clock, identity};
+use engine::identity;
 use postgres::restore::is_too_long;
 use postgres::tools::Tools;
-use postgres::words::one_line;
 
-use super::{Exit, Refusal, find};
+use super::exit::{Exit, Refusal};
+use super::sets::find;
 use crate::cli::Restore;
 use crate::render;
 use crate::settings::{Environment, Problems};
 use crate::signals::Signals;
+use directory::{know, lock};
 use told::Told;
+use tree::STORAGE;
 
 pub async fn execute(
     asked: &Restore,
@@ -129,14 +130,6 @@ async fn perform(
     Ok(planned)
 }
 
-/// What a restore would end at, a line each.
-fn in_the_way(stops: &[&Check]) -> String {
-    let lines = stops
-        .iter()
-        .map(|check| format!("  in the way: {}\n", one_line(&check.text)));
-    lines.collect()
-}
-
 /// Everything that `restore latest` would meet, each database and Storage alone. What is wrong with one says nothing of the others.
 pub async fn obstacles(entry: &Entry, tools: &Tools, environment: &Environment) -> Vec<Check> {
     let asked = Restore::default();
@@ -198,28 +191,6 @@ async fn servers(
     Ok(servers)
 }
 
-/// What was restored into is what the sets are of from now on: no run takes it for a stranger.
-fn know(
-    environment: &Environment,
-    sources: impl IntoIterator<Item = (String, Identity)>,
-) -> Result<(), Refusal> {
-    let dir = environment.backup_dir()?;
-    let kept = Accepted::update(&dir, |accepted| {
-        for (label, identity) in sources {
-            accepted.know(&label, identity);
-        }
-    });
-    // A copy that cannot be written to has no runs, and was told of.
-    if let Err(error) = kept
-        && Catalog::open(&dir).is_ok()
-    {
-        render::error::note(&format!(
-            "the next run will take what was restored for another source: {error}"
-        ));
-    }
-    Ok(())
-}
-
 async fn undo(asked: &Restore, told: &Told, environment: &Environment) -> Result<Exit, Refusal> {
     // What a set says of databases that no setting names; without one, the settings' own are looked at.
     let entry = find(environment, &asked.set).ok();
@@ -243,9 +214,6 @@ async fn undo(asked: &Restore, told: &Told, environment: &Environment) -> Result
     }
     database::undo(asked, told, &labels, set, environment).await
 }
-
-/// The label of Supabase's storage tree.
-const STORAGE: &str = "storage";
 
 /// What is restored, by label.
 struct Chosen {
@@ -352,18 +320,4 @@ fn into_new(name: &str) -> Result<(), Refusal> {
         "--into {}: {fault}: say a name that no database has, such as --into rescue (without --into a database is restored in its place)",
         if name.is_empty() { "''" } else { name }
     )))
-}
-
-/// No run may take a half-restored database for a whole one. A backup directory that cannot be written to (a copy on another machine)
-/// has no runs.
-fn lock(environment: &Environment) -> Result<Option<Lock>, Refusal> {
-    let dir = environment.backup_dir()?;
-    if Catalog::open(&dir).is_err() {
-        render::error::note(&format!(
-            "{} cannot be written to: no lock is taken, and nothing is kept in its history",
-            dir.display()
-        ));
-        return Ok(None);
-    }
-    Ok(Some(Lock::acquire(&dir, clock::now(), "a restore")?))
 }

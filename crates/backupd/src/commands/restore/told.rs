@@ -6,11 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use catalog::set::SetId;
 use engine::finding::Check;
+use postgres::words::one_line;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::Restore;
-use crate::commands::{Refusal, print_json, print_text};
+use crate::commands::exit::Refusal;
+use crate::commands::print::{print_json, print_text};
 
 /// All of it.
 #[derive(Debug, Default, Serialize)]
@@ -194,4 +196,12 @@ impl Told {
 /// A path, for machines and people.
 pub fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// What a restore would end at, a line each.
+pub fn in_the_way(stops: &[&Check]) -> String {
+    let lines = stops
+        .iter()
+        .map(|check| format!("  in the way: {}\n", one_line(&check.text)));
+    lines.collect()
 }

@@ -17,20 +17,23 @@ use engine::restore::object::restore_object;
 use engine::restore::swap::{check_swap, swap_tree};
 use engine::restore::tree::{RestoreError, Restored, TreeRequest, restore_tree};
 use engine::restore::undo;
+use engine::space::human;
 use engine::tell_while;
 use postgres::words::counted;
 use stream::artifact::Meter;
 
+use super::ask;
 use super::kept::{InPlace, remember, settle};
-use super::told::{Source, Told, shown};
-use super::{ask, in_the_way};
+use super::told::{Source, Told, in_the_way, shown};
 use crate::cli::Restore;
-use crate::commands::{Exit, Refusal};
+use crate::commands::exit::{Exit, Refusal};
 use crate::render;
 use crate::render::progress::Progress;
-use crate::render::set::bytes;
 use crate::settings::Environment;
 use crate::signals::Signals;
+
+/// The label of Supabase's storage tree.
+pub const STORAGE: &str = "storage";
 
 pub fn request<'a>(
     asked: &Restore,
@@ -235,7 +238,7 @@ pub fn undo(root: &Path, told: &Told, environment: &Environment) -> Result<(), R
         ));
     }
     let text = lines.join("\n") + "\n";
-    told.say(&text, Source::undone(super::STORAGE, &shown(root), lines))?;
+    told.say(&text, Source::undone(STORAGE, &shown(root), lines))?;
     Ok(())
 }
 
@@ -262,7 +265,7 @@ fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
         (artifact.bytes, artifact.tree.as_ref())
     });
     let held = tree.map_or(String::new(), |tree| {
-        format!("{}, {}, ", counted(tree.files, "file"), bytes(tree.bytes))
+        format!("{}, {}, ", counted(tree.files, "file"), human(tree.bytes))
     });
     if let Some(object) = &asked.object {
         return format!(
@@ -291,7 +294,7 @@ fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
     format!(
         "{label} of {}: {held}{} on disk\n  into {}\n{first}  {fate}\n",
         entry.id,
-        bytes(size),
+        human(size),
         root.display()
     )
 }
@@ -309,7 +312,7 @@ fn summary(label: &str, entry: &Entry, to: &Path, restored: &Restored) -> String
         to.display(),
         entry.id,
         counted(walked.files, "file"),
-        bytes(walked.bytes),
+        human(walked.bytes),
         counted(walked.directories, "directory"),
         counted(walked.symlinks + walked.hard_links, "link")
     )

@@ -10,17 +10,17 @@ use std::sync::Arc;
 use catalog::manifest::{Artifact, TableRows};
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
-use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
 use postgres::restore::compare::with_partitions;
 use postgres::restore::extensions::mend;
 use postgres::restore::finish::{analyze, compare, drop_public, make_event_triggers, run_held};
 use postgres::restore::load::{
-    Deferred, Held, Later, LoadFault, LoadRequest, Loaded, LoadedTable, OnError, Only, Source,
-    load, load_calculated, load_deferred,
+    Deferred, Held, Later, LoadRequest, Loaded, LoadedTable, OnError, Only, Source, load,
+    load_calculated, load_deferred,
 };
 use postgres::restore::place::Place;
 use postgres::restore::roles::RolesScript;
+use postgres::restore::{LoadFault, RestoreError};
 use postgres::server::{Server, ServerError};
 use postgres::sql::QualifiedName;
 use postgres::tools::Tools;

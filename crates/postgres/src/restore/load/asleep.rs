@@ -9,11 +9,12 @@
 
 use std::sync::Arc;
 
-use super::{Loader, contained, session};
+use super::loader::Loader;
+use super::made::made_schema;
+use super::{contained, session};
 use crate::restore::contain::Container;
 use crate::restore::error::RestoreError;
 use crate::server::{ident, literal};
-use crate::sql::words::{Words, take_name};
 
 /// What a function that is asleep does: it returns a value that most expressions can go on with, as one that is all constant is no key of
 /// partitions.
@@ -232,10 +233,4 @@ impl Loader<'_> {
     fn parsed_bodies(&self) -> bool {
         self.request.server_major >= PARSED_SINCE
     }
-}
-
-/// The schema that a statement makes.
-pub(super) fn made_schema(statement: &str) -> Option<String> {
-    let rest = statement.strip_prefix("CREATE SCHEMA ")?;
-    take_name(&mut Words::of(rest).peekable()).map(|name| name.name)
 }

@@ -1,19 +1,12 @@
 //! Indexes on expressions or with conditions, and statistics objects. Whoever plans a query on their table evaluates calls with constant
 //! arguments in them, functions of the table's owner among them. So they are made when nothing is asked of the table any more.
 
-use super::Loader;
+use super::loaded::Calculated;
+use super::loader::Loader;
 use crate::restore::error::RestoreError;
 use crate::server::literal;
 use crate::sql::words::{Words, take_name};
 use crate::sql::{Kind, QualifiedName};
-
-/// A statement that is put off.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Calculated {
-    /// The dump's own statement that sets the tablespace before it, where there was one.
-    pub(super) tablespace: Option<String>,
-    pub(super) statement: String,
-}
 
 impl Loader<'_> {
     /// Puts such a statement off, and what is said about what it makes; says whether it did.

@@ -8,11 +8,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::feed::{Fed, Feed};
-use super::rows::{next_rows, skip_rows};
-use super::session::{self, LoadFault};
-use super::{LoadedTable, Loader, Only, column_names};
+use super::loaded::LoadedTable;
+use super::loader::Loader;
+use super::request::Only;
+use super::session;
 use crate::restore::contain::Container;
 use crate::restore::error::RestoreError;
+use crate::restore::fault::LoadFault;
 use crate::server::{Server, ServerError, ident, literal};
 use crate::sql::{Kind, QualifiedName, classify};
 
@@ -145,7 +147,7 @@ impl Stage {
             }
         }
         let (mut made, mut into, mut from) = (Vec::new(), Vec::new(), Vec::new());
-        for column in column_names(&table.target.columns) {
+        for column in table.target.column_names() {
             let (kind, cast) = types.remove(&column).unwrap_or_else(|| {
                 // The server says what is wrong with it.
                 ("pg_catalog.text".to_owned(), String::new())
@@ -225,7 +227,7 @@ impl Loader<'_> {
                 // Without a connection there is nothing to roll back.
                 let _ = session::run(&self.main, "ROLLBACK").await;
                 if !parts.ended {
-                    skip_rows(parts.feed).await?;
+                    parts.feed.skip_rows().await?;
                 }
                 if self.waits_for_privileges(&fault) {
                     self.again.insert(table.name.clone());
@@ -320,7 +322,7 @@ impl Parts<'_> {
     async fn next(&mut self) -> Result<Option<Vec<Bytes>>, RestoreError> {
         let (mut part, mut bytes, mut whole) = (Vec::new(), 0, true);
         while !self.ended && (bytes < PART_BYTES || !whole) {
-            let Some(rows) = next_rows(self.feed).await? else {
+            let Some(rows) = self.feed.next_rows().await? else {
                 self.ended = true;
                 break;
             };

@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::dump::DumpFormat;
-use crate::restore::RestoreError;
+use crate::restore::error::RestoreError;
 use crate::sql::split::Rows;
-use crate::sql::{Piece, QualifiedName, Splitter};
+use crate::sql::{CopyTarget, Piece, QualifiedName, Splitter};
 use crate::tools::Tools;
 
 /// Pieces read ahead, each of a mebibyte at most unless it is one statement.
@@ -100,6 +100,22 @@ impl Feed {
         }
         Ok(None)
     }
+
+    /// The next rows of the block that is read; none at its end.
+    pub async fn next_rows(&mut self) -> Result<Option<Rows>, RestoreError> {
+        match self.next().await? {
+            Some(Fed::Rows(rows)) => Ok(Some(rows)),
+            Some(Fed::EndOfRows) => Ok(None),
+            // The feed gives rows up to their end, or an error.
+            _ => Err(RestoreError::Interrupted),
+        }
+    }
+
+    /// Passes over the rest of the block.
+    pub async fn skip_rows(&mut self) -> Result<(), RestoreError> {
+        while let Some(Fed::Rows(_)) = self.next().await? {}
+        Ok(())
+    }
 }
 
 async fn blocking(
@@ -173,7 +189,8 @@ fn split(input: impl Read, wanted: &Wanted, sender: &mpsc::Sender<Fed>) -> io::R
                     .map_err(gone)?;
             }
             Piece::Copy(statement) => {
-                if super::copied(&statement).is_some_and(|(name, _)| !wanted(&name)) {
+                let name = CopyTarget::parse(&statement).and_then(|target| target.name());
+                if name.is_some_and(|name| !wanted(&name)) {
                     continue;
                 }
                 sender.blocking_send(Fed::Copy(statement)).map_err(gone)?;

@@ -2,8 +2,10 @@
 //! a dump holds it, and in the new database the script has made it already. So is what an extension's own event trigger makes for a table of
 //! the dump (`pgsodium`, for a security label). What the dump holds takes its place.
 
-use super::{LoadFault, Loader, session};
+use super::loader::Loader;
+use super::session;
 use crate::restore::error::RestoreError;
+use crate::restore::fault::LoadFault;
 use crate::server::literal;
 use crate::sql::words::{Words, take_name};
 

@@ -5,8 +5,10 @@
 //! Where the server lacks the role that owned something, it would belong to the superuser who loads, and its code would run as a superuser.
 //! It is given to a role that PostgreSQL brings and that may do nothing.
 
-use super::{LoadFault, Loader, session};
+use super::loader::Loader;
+use super::session;
 use crate::restore::error::RestoreError;
+use crate::restore::fault::LoadFault;
 use crate::server::{ServerError, ident, literal};
 use crate::sql::words::Words;
 use crate::sql::{Kind, QualifiedName};

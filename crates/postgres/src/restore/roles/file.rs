@@ -2,9 +2,9 @@
 //! statement of any other form is an error that names it.
 
 use super::super::statements::{Item, Reader, Token, Unreadable, items, outline, statement};
+use super::form::{CHECKS, inner};
 use super::{Attributes, Membership, ParameterGrant, Role, RolesScript};
 use crate::properties::{DatabaseProperties, Label, Reading, setting};
-use crate::server::{ident, literal};
 
 /// Settings of the session that such files begin with.
 const OF_SESSION: [&str; 16] = [
@@ -25,15 +25,6 @@ const OF_SESSION: [&str; 16] = [
     "search_path",
     "default_with_oids",
 ];
-/// Around what backupd's own form does by PL/pgSQL, because SQL has no words for "where it is missing" and "or else".
-pub(super) const CREATES: (&str, &str) =
-    ("BEGIN ", "; EXCEPTION WHEN duplicate_object THEN NULL; END");
-pub(super) const GRANTS: &str = "; EXCEPTION WHEN OTHERS THEN ";
-const CHECKS: &str = "BEGIN IF EXISTS ";
-
-/// psql runs what the statement before it yields.
-pub(super) const EXECUTES: &str = "\\gexec";
-
 /// Why a roles file cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RolesFileError {
@@ -43,47 +34,6 @@ pub enum RolesFileError {
     /// As roles.
     #[error("the roles file holds a statement that is not of a roles file: {0}")]
     Statement(String),
-}
-
-/// Creates the database where it is missing, in psql's way: it can be done in no block.
-pub(super) fn where_missing(database: &DatabaseProperties, name: &str) -> String {
-    format!(
-        "SELECT {} WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname = {}) {EXECUTES}",
-        literal(&database.creation(name)),
-        literal(name)
-    )
-}
-
-/// Stops where there is a database of this name that was made otherwise: its content could not be the same.
-pub(super) fn unless_other(database: &DatabaseProperties, name: &str) -> Option<String> {
-    let made = [
-        (
-            "pg_catalog.pg_encoding_to_char(encoding)",
-            &database.encoding,
-        ),
-        ("datcollate", &database.collate),
-        ("datctype", &database.ctype),
-    ];
-    let differences: Vec<String> = made
-        .iter()
-        .filter_map(|(what, value)| Some(format!("{what} <> {}", literal(value.as_deref()?))))
-        .collect();
-    if differences.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "there is a database {} of another encoding or locale: drop it if it is empty, then load this file again",
-        ident(name)
-    );
-    Some(format!(
-        "DO {}",
-        literal(&format!(
-            "{CHECKS}(SELECT FROM pg_catalog.pg_database WHERE datname = {} AND ({})) THEN RAISE EXCEPTION USING MESSAGE = {}; END IF; END",
-            literal(name),
-            differences.join(" OR "),
-            literal(&message)
-        ))
-    ))
 }
 
 impl RolesScript {
@@ -285,18 +235,6 @@ impl RolesScript {
         }
         reader.is_at_end().then_some(())
     }
-}
-
-/// The statement inside of what backupd's own form does by PL/pgSQL.
-fn inner(text: &str) -> Option<&str> {
-    let text = text.strip_prefix(CREATES.0)?;
-    text.strip_suffix(&CREATES.1).or_else(|| {
-        // Twice the same, the second without its grantor: read is the first.
-        let rest = text.strip_suffix("; END")?;
-        let second = rest.rfind(GRANTS)?;
-        let (first, second) = (&rest[..second], &rest[second + GRANTS.len()..]);
-        first.starts_with(second).then_some(first)
-    })
 }
 
 fn attributes(reader: &mut Reader<'_>) -> Option<Attributes> {

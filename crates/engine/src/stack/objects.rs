@@ -1,12 +1,11 @@
 //! Supabase's `storage.objects`: which objects there should be, as far as a file can tell. Columns are looked up first, because they
 //! change between versions of the storage service, and because everybody who may create a schema may make something else of this name.
 
+use postgres::copy::{Row, TableRows};
+use postgres::dsn::Dsn;
+use postgres::server::{Server, ServerError};
 use serde::Deserialize;
 use serde_json::Value;
-
-use crate::copy::{Row, TableRows};
-use crate::dsn::Dsn;
-use crate::server::{Server, ServerError};
 
 /// Rows given at once: some hundred kilobytes.
 const BATCH: usize = 2_000;
