@@ -1,7 +1,5 @@
 //! How much room a run will need, and how much there is.
 
-pub(crate) mod sample;
-
 use std::io;
 use std::path::Path;
 

@@ -4,7 +4,7 @@ use catalog::catalog::Catalog;
 use catalog::history::History;
 use catalog::lock::Lock;
 use engine::clock;
-use engine::prune::{Pruned, decide, prune};
+use engine::keep::prune::{Pruned, decide, prune};
 
 use super::{Exit, Refusal, open, print_json, print_text};
 use crate::cli::Prune;

@@ -4,7 +4,7 @@
 use catalog::drill::DrillVerdict;
 use catalog::manifest::{Artifact, Kind, StepStatus};
 use chrono::{DateTime, Utc};
-use engine::survey::{RunResult, Survey};
+use engine::keep::survey::{RunResult, Survey};
 use policy::verdict::Health;
 use prometheus::{Encoder, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 

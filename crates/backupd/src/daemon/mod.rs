@@ -19,9 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::history::{Happening, History};
+use engine::backup::Origin;
 use engine::clock;
-use engine::run::Origin;
-use engine::turn::tidy;
+use engine::keep::sweep::tidy;
 use policy::schedule::{Known, Plan, Timetable};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -151,7 +151,7 @@ pub async fn serve(service: Service, cancel: &CancellationToken) -> Result<(), S
 /// Cleans up after a killed run and writes the start into history. A directory that does not let this be is health's to complain of.
 fn begin_history(service: &Service) {
     let dir = &service.config.backup_dir;
-    match engine::drill::sweep_unless_busy(dir) {
+    match engine::prove::drill::sweep_unless_busy(dir) {
         Ok(false) => {}
         Ok(true) => warn!("removed what a killed drill left behind"),
         Err(error) => warn!("what a killed drill left behind could not be removed: {error}"),

@@ -4,7 +4,7 @@
 use catalog::catalog::Entry;
 use catalog::manifest::{Manifest, RunStatus, StepRecord, StepStatus};
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::survey::{DETAILED, Survey};
+use engine::keep::survey::{DETAILED, Survey};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use policy::schedule::Schedule;
 use policy::verdict::{Health, span};

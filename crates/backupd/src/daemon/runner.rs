@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use catalog::set::SetId;
+use engine::backup::{Finished, Origin, RunError, Turn, run};
 use engine::caught::caught;
-use engine::run::{Finished, Origin, RunError, run};
-use engine::turn::Turn;
+
 use engine::{Event, Observer, clock};
 use policy::schedule::Ended;
 use std::sync::OnceLock;

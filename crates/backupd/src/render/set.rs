@@ -1,8 +1,8 @@
 //! A set as people read it.
 
 use catalog::manifest::{Manifest, Reconcile, RunStatus, StepStatus};
+use engine::keep::survey::RunResult;
 use engine::space::human;
-use engine::survey::RunResult;
 
 use postgres::words::counted;
 

@@ -19,7 +19,7 @@ use catalog::manifest::Manifest;
 use chrono::{DateTime, Utc};
 use engine::Config;
 use engine::config::{DatabaseSource, ToolSearch, TreeSource};
-use engine::restore::database::ways_in;
+use engine::source::database::ways_in;
 use policy::retention::Policy;
 
 pub use logging::{LogFormat, Logging};

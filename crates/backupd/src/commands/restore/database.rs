@@ -8,7 +8,7 @@ use catalog::history::{Happening, History};
 use catalog::manifest::Manifest;
 use engine::config::DatabaseRole;
 use engine::finding::{Check, Fault};
-use engine::restore::database::{
+use engine::source::database::restore::{
     DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, obstacles, plan,
     restore_database, undo as put_back,
 };

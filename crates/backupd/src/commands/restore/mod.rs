@@ -160,7 +160,7 @@ pub async fn obstacles(entry: &Entry, tools: &Tools, environment: &Environment) 
             Ok(targets) => {
                 for target in &targets {
                     let request = database::request(&asked, entry, target, tools);
-                    found.extend(engine::restore::database::obstacles(&request).await);
+                    found.extend(engine::source::database::restore::obstacles(&request).await);
                 }
             }
             Err(problems) => found.push(no_target(&label, &problems)),
@@ -170,7 +170,7 @@ pub async fn obstacles(entry: &Entry, tools: &Tools, environment: &Environment) 
         match environment.storage_root() {
             Ok(root) => {
                 let request = tree::request(&asked, entry, &label, &root);
-                found.extend(engine::restore::blocked::obstacles(&request));
+                found.extend(engine::source::tree::restore::obstacles(&request));
             }
             Err(problems) => found.push(no_target(&label, &problems)),
         }

@@ -11,12 +11,12 @@ use catalog::layout::tree::cut_off;
 use catalog::manifest::Artifact;
 use engine::event::{Event, Observer};
 use engine::finding::Check;
-use engine::restore::archive::check_archive;
-use engine::restore::blocked::obstacles;
-use engine::restore::object::restore_object;
-use engine::restore::swap::{check_swap, swap_tree};
-use engine::restore::tree::{RestoreError, Restored, TreeRequest, restore_tree};
-use engine::restore::undo;
+use engine::source::tree::restore::check_archive;
+use engine::source::tree::restore::obstacles;
+use engine::source::tree::restore::restore_object;
+use engine::source::tree::restore::undo;
+use engine::source::tree::restore::{RestoreError, Restored, TreeRequest, restore_tree};
+use engine::source::tree::restore::{check_swap, swap_tree};
 use engine::tell_while;
 use postgres::words::counted;
 use stream::artifact::Meter;
@@ -355,7 +355,7 @@ fn plan_facts(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> serde
 fn say_object(
     label: &str,
     into: &Path,
-    done: Result<engine::restore::object::RestoredObject, RestoreError>,
+    done: Result<engine::source::tree::restore::RestoredObject, RestoreError>,
     told: &Told,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
