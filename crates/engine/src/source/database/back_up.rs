@@ -98,7 +98,7 @@ async fn dump_database(
                 dumped.written,
             );
             match dumped.content {
-                Some(content) => content::describe(&mut artifact, content),
+                Some(held) => content::describe(&mut artifact, held),
                 // Only pg_restore can read this format.
                 None => look_into(&mut artifact, tools, context, product).await,
             }
