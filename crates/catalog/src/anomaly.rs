@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Compression;
 use crate::identity::Identity;
-use crate::manifest::Compression;
 use crate::set::SetId;
 
 /// What is odd about a set beside those before.

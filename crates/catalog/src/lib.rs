@@ -5,6 +5,7 @@
 
 pub mod accepted;
 pub mod anomaly;
+pub mod artifact;
 pub mod catalog;
 pub mod census;
 pub mod drill;
@@ -13,5 +14,8 @@ pub mod identity;
 pub mod layout;
 pub mod lock;
 pub mod manifest;
+mod moment;
+pub mod name;
 pub mod remembered;
 pub mod set;
+pub mod storage;

@@ -89,9 +89,7 @@ const LOGGED_RUNS: usize = 3;
 pub fn log_coming(state: &State) {
     let service = &state.service;
     let Some(schedule) = &service.schedule else {
-        info!(
-            "no schedule (BACKUP_SCHEDULE=off): runs are begun by `backupd trigger` alone"
-        );
+        info!("no schedule (BACKUP_SCHEDULE=off): runs are begun by `backupd trigger` alone");
         return;
     };
     let now = clock::now();

@@ -161,12 +161,12 @@ mod tests {
             source: "storage".to_owned(),
             since: "20261120T020000Z".parse().unwrap(),
             was: Written {
-                compression: catalog::manifest::Compression::Gzip,
+                compression: catalog::artifact::Compression::Gzip,
                 raw_bytes: 10 << 20,
                 bytes: 2 << 20,
             },
             is: Written {
-                compression: catalog::manifest::Compression::Gzip,
+                compression: catalog::artifact::Compression::Gzip,
                 raw_bytes: 10 << 20,
                 bytes: 10 << 20,
             },

@@ -1,8 +1,10 @@
 //! Real directories: what is found, what is removed, and what is never touched.
 
 use super::*;
+use crate::artifact::{Artifact, Compression, Content};
 use crate::history::Happening;
-use crate::manifest::{Artifact, Compression, Kind, RunStatus, StepRecord, StepStatus};
+use crate::manifest::{RunStatus, StepRecord, StepStatus};
+use crate::name::PlainName;
 
 fn moment(text: &str) -> DateTime<Utc> {
     text.parse::<SetId>().unwrap().time()
@@ -23,11 +25,9 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
         notes: vec![],
     });
     manifest.artifacts.push(Artifact {
-        file: "a.gz".to_owned(),
-        kind: Kind::Database,
+        file: PlainName::try_from("a.gz".to_owned()).unwrap(),
+        content: Content::Database(Box::default()),
         label: "supabase".to_owned(),
-        source: None,
-        path: None,
         identity: None,
         tool: None,
         format: "plain".to_owned(),
@@ -35,12 +35,6 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
         bytes: 5,
         raw_bytes: 5,
         sha256: String::new(),
-        tables: None,
-        census: None,
-        database: None,
-        tree: None,
-        large_objects: None,
-        passwords_included: None,
     });
     manifest.write(&partial.dir).unwrap();
     manifest.write_sums(&partial.dir).unwrap();

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use catalog::accepted::{Accepted, Stranger};
+use catalog::artifact::Kind;
 use catalog::catalog::{Catalog, Entry};
 use catalog::identity::Identity;
-use catalog::manifest::Kind;
 use chrono::{DateTime, Utc};
 
 use super::origin::Origin;
@@ -91,6 +91,6 @@ fn of_label<'a>(entry: &'a Entry, label: &str) -> Option<&'a Identity> {
     let artifacts = &entry.manifest()?.artifacts;
     let database = artifacts
         .iter()
-        .find(|artifact| artifact.label == label && artifact.kind == Kind::Database)?;
+        .find(|artifact| artifact.label == label && artifact.kind() == Kind::Database)?;
     database.identity.as_ref()
 }

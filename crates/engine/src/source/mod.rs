@@ -11,7 +11,7 @@ pub mod reconcile;
 pub mod tree;
 mod verbs;
 
-use catalog::manifest::{self, Artifact};
+use catalog::artifact::{self, Artifact};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, DatabaseSource};
@@ -27,9 +27,9 @@ pub(crate) const KINDS: [&dyn Kind; 2] = [&Databases, &Trees];
 
 /// The kind whose artifact it is.
 pub(crate) fn kind_of(artifact: &Artifact) -> &'static dyn Kind {
-    match artifact.kind {
-        manifest::Kind::Database | manifest::Kind::Roles => &Databases,
-        manifest::Kind::Storage | manifest::Kind::Files => &Trees,
+    match artifact.kind() {
+        artifact::Kind::Database | artifact::Kind::Roles => &Databases,
+        artifact::Kind::Storage | artifact::Kind::Files => &Trees,
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a source's step made.
 
-use catalog::manifest::{Artifact, Keycloak, Kind, Storage};
+use catalog::artifact::{Artifact, Content};
+use catalog::manifest::Keycloak;
+use catalog::name::{NotPlain, PlainName};
+use catalog::storage::Storage;
 use stream::artifact::{Compression, Written};
 
 /// What a step made, whole artifacts only, and why it did not make more.
@@ -32,6 +35,17 @@ impl Product {
         product
     }
 
+    /// Keeps an artifact, with what its source knows besides.
+    pub fn keep(&mut self, made: Result<Artifact, NotPlain>, complete: impl FnOnce(&mut Artifact)) {
+        match made {
+            Ok(mut artifact) => {
+                complete(&mut artifact);
+                self.artifacts.push(artifact);
+            }
+            Err(error) => self.fail(error.to_string(), None),
+        }
+    }
+
     pub fn fail(&mut self, message: impl Into<String>, exit_code: Option<i32>) {
         self.failure = Some(Failure {
             message: message.into(),
@@ -41,20 +55,18 @@ impl Product {
     }
 }
 
-/// An artifact's record with what every kind has in common.
+/// The record of a file that was written.
 pub(crate) fn record(
-    kind: Kind,
+    content: Content,
     label: &str,
     format: &str,
     compression: Compression,
     written: Written,
-) -> Artifact {
-    Artifact {
-        file: written.file,
-        kind,
+) -> Result<Artifact, NotPlain> {
+    Ok(Artifact {
+        file: PlainName::try_from(written.file)?,
+        content,
         label: label.to_owned(),
-        source: None,
-        path: None,
         identity: None,
         tool: None,
         format: format.to_owned(),
@@ -62,11 +74,5 @@ pub(crate) fn record(
         bytes: written.bytes,
         raw_bytes: written.raw_bytes,
         sha256: written.sha256,
-        tables: None,
-        census: None,
-        database: None,
-        tree: None,
-        large_objects: None,
-        passwords_included: None,
-    }
+    })
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use catalog::manifest::Artifact;
+use catalog::artifact::Artifact;
 use postgres::tools::Tools;
 use serde::Serialize;
 use stream::artifact::Meter;

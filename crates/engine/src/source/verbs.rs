@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::pin::Pin;
 
+use catalog::artifact::Artifact;
 use catalog::drill::DrillReport;
-use catalog::manifest::{Artifact, Manifest};
+use catalog::manifest::Manifest;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;

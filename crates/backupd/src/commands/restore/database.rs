@@ -242,7 +242,7 @@ fn passwords_last(targets: &mut [RestoreTarget], manifest: Option<&Manifest>) {
     let artifacts = manifest.map_or(&[][..], |manifest| &manifest.artifacts);
     targets.sort_by_key(|target| {
         artifacts.iter().any(|artifact| {
-            artifact.label == target.source.label && artifact.passwords_included == Some(true)
+            artifact.label == target.source.label && artifact.has_passwords() == Some(true)
         })
     });
 }

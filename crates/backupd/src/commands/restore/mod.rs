@@ -6,11 +6,12 @@ mod told;
 mod tree;
 
 use catalog::accepted::Accepted;
+use catalog::artifact::Kind;
 use catalog::catalog::{Catalog, Entry};
 use catalog::history::{Happening, History};
 use catalog::identity::Identity;
 use catalog::lock::Lock;
-use catalog::manifest::{Kind, Manifest};
+use catalog::manifest::Manifest;
 use engine::finding::{Check, Fault};
 use engine::{clock, identity};
 use postgres::restore::is_too_long;
@@ -257,7 +258,7 @@ fn choose(asked: &Restore, entry: &Entry, manifest: &Manifest) -> Result<Chosen,
     let of = |kinds: &[Kind]| -> Vec<String> {
         let artifacts = manifest.artifacts.iter();
         artifacts
-            .filter(|artifact| kinds.contains(&artifact.kind))
+            .filter(|artifact| kinds.contains(&artifact.kind()))
             .map(|artifact| artifact.label.clone())
             .collect()
     };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use archive::OutsideLinks;
+use catalog::artifact::Artifact;
 use catalog::catalog::Entry;
 use catalog::history::Happening;
 use catalog::layout::tree::cut_off;
-use catalog::manifest::Artifact;
 use engine::event::{Event, Observer};
 use engine::finding::Check;
 use engine::source::tree::restore::check_archive;
@@ -217,7 +217,7 @@ pub async fn in_place(
 /// What is read of the archive.
 fn expected(request: &TreeRequest<'_>) -> Option<u64> {
     let artifacts = &request.entry.manifest.as_ref().ok()?.artifacts;
-    let mut trees = artifacts.iter().filter(|one| one.tree.is_some());
+    let mut trees = artifacts.iter().filter(|one| one.tree().is_some());
     trees
         .find(|one| one.label == request.label)
         .map(|one| one.raw_bytes)
@@ -244,13 +244,12 @@ fn undone(root: &Path) -> Result<Vec<undo::Undone>, Refusal> {
 
 fn artifact<'a>(entry: &'a Entry, label: &str) -> Option<&'a Artifact> {
     let mut artifacts = entry.manifest()?.artifacts.iter();
-    artifacts.find(|artifact| artifact.label == label && artifact.tree.is_some())
+    artifacts.find(|artifact| artifact.label == label && artifact.tree().is_some())
 }
 
 fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
-    let (size, tree) = artifact(entry, label).map_or((0, None), |artifact| {
-        (artifact.bytes, artifact.tree.as_ref())
-    });
+    let (size, tree) =
+        artifact(entry, label).map_or((0, None), |artifact| (artifact.bytes, artifact.tree()));
     let held = tree.map_or(String::new(), |tree| {
         format!("{}, {}, ", counted(tree.files, "file"), bytes(tree.bytes))
     });
@@ -338,7 +337,7 @@ fn facts(restored: &Restored) -> serde_json::Value {
 /// The plan, for machines.
 fn plan_facts(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> serde_json::Value {
     let artifact = artifact(entry, label);
-    let tree = artifact.and_then(|artifact| artifact.tree.as_ref());
+    let tree = artifact.and_then(|artifact| artifact.tree());
     let kept = root
         .exists()
         .then(|| format!("{}.before-{}", name_of(root), entry.id));

@@ -1,8 +1,9 @@
 //! One database: its dump, and the roles and database settings that a dump leaves out.
 
+use catalog::artifact::{Content, Dump, Roles, Source as Origin};
 use catalog::census::Census;
 use catalog::layout;
-use catalog::manifest::{Artifact, Keycloak, Kind, Source as Origin};
+use catalog::manifest::Keycloak;
 use postgres::dump::{DumpError, DumpFormat, DumpRequest, dump};
 use postgres::properties::DatabaseProperties;
 use postgres::restore::custom_inventory;
@@ -12,7 +13,7 @@ use postgres::snapshot::Snapshot;
 use postgres::tools::Tools;
 use postgres::unquoted::unquoted;
 use postgres::words::listed;
-use stream::artifact::{Compression, Encoding};
+use stream::artifact::{Compression, Encoding, Written};
 
 use super::census::take_census;
 use super::content;
@@ -90,28 +91,26 @@ async fn dump_database(
     };
     match dump(request, context.cancel).await {
         Ok(dumped) => {
-            let mut artifact = record(
-                Kind::Database,
-                &source.label,
-                format.name(),
-                inside,
-                dumped.written,
-            );
-            match dumped.content {
-                Some(held) => content::describe(&mut artifact, held),
-                // Only pg_restore can read this format.
-                None => look_into(&mut artifact, tools, context, product).await,
-            }
-            product.artifacts.push(Artifact {
+            let properties = instant.properties;
+            let mut held = Box::new(Dump {
                 source: Some(origin(source, told)),
-                identity: identity::of_facts(&told.facts),
-                tool: Some(format!("pg_dump {}", tools.version.text)),
                 census: instant.census,
-                database: instant
-                    .properties
-                    .and_then(|told| serde_json::to_value(told).ok()),
-                ..artifact
+                properties: properties.and_then(|told| serde_json::to_value(told).ok()),
+                ..Dump::default()
             });
+            match dumped.content {
+                Some(content) => content::describe(&mut held, content),
+                // Only pg_restore can read this format.
+                None => look_into(&mut held, &dumped.written, tools, context, product).await,
+            }
+            let (content, written) = (Content::Database(held), dumped.written);
+            product.keep(
+                record(content, &source.label, format.name(), inside, written),
+                |artifact| {
+                    artifact.identity = identity::of_facts(&told.facts);
+                    artifact.tool = Some(format!("pg_dump {}", tools.version.text));
+                },
+            );
         }
         Err(error) => product.failure = Some(failure(&error)),
     }
@@ -207,15 +206,16 @@ fn planted(objects: &[String]) -> String {
 
 /// What a dump in custom format holds.
 async fn look_into(
-    artifact: &mut Artifact,
+    held: &mut Dump,
+    written: &Written,
     tools: &Tools,
     context: &Context<'_>,
     product: &mut Product,
 ) {
-    let path = context.dir.join(&artifact.file);
+    let path = context.dir.join(&written.file);
     match custom_inventory(tools, &path, context.cancel).await {
-        Ok(held) => content::describe(artifact, held),
-        Err(error) => product.fail(format!("{}: {error}", artifact.file), None),
+        Ok(content) => content::describe(held, content),
+        Err(error) => product.fail(format!("{}: {error}", written.file), None),
     }
 }
 
@@ -255,19 +255,19 @@ async fn dump_its_roles(
                     told.facts.user
                 ));
             }
-            let artifact = record(
-                Kind::Roles,
-                &source.label,
-                DumpFormat::Plain.name(),
-                encoding.compression,
-                dumped.written,
-            );
-            product.artifacts.push(Artifact {
+            let content = Content::Roles(Roles {
                 source: Some(origin(source, told)),
-                tool: Some(concat!("backupd ", env!("CARGO_PKG_VERSION")).to_owned()),
                 passwords_included: Some(dumped.passwords_included),
-                ..artifact
             });
+            let format = DumpFormat::Plain.name();
+            let (compression, written) = (encoding.compression, dumped.written);
+            product.keep(
+                record(content, &source.label, format, compression, written),
+                |artifact| {
+                    let tool = concat!("backupd ", env!("CARGO_PKG_VERSION"));
+                    artifact.tool = Some(tool.to_owned());
+                },
+            );
         }
         Err(error) => product.failure = Some(failure(&error)),
     }

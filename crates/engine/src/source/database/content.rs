@@ -1,17 +1,17 @@
 //! What a dump holds, as its manifest says it: rows per table and large objects, with their digests.
 
-use catalog::manifest::{Artifact, LargeObjects, TableRows};
+use catalog::artifact::{Dump, LargeObjects, TableRows};
 use postgres::inventory;
 
 /// Writes down what went by while a dump was made or read.
-pub(crate) fn describe(artifact: &mut Artifact, content: inventory::Census) {
+pub(crate) fn describe(dump: &mut Dump, content: inventory::Census) {
     let inventory::Census {
         tables,
         large_objects,
         ..
     } = content;
-    artifact.tables = Some(tables_of(tables));
-    artifact.large_objects = Some(large_objects_of(large_objects));
+    dump.tables = Some(tables_of(tables));
+    dump.large_objects = Some(large_objects_of(large_objects));
 }
 
 /// As the catalog keeps them.

@@ -16,8 +16,9 @@ mod ways;
 
 use std::path::Path;
 
+use catalog::artifact::Artifact;
 use catalog::drill::DrillReport;
-use catalog::manifest::{Artifact, Manifest};
+use catalog::manifest::Manifest;
 use postgres::words::one_line;
 use tokio_util::sync::CancellationToken;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::manifest::Kind;
+use catalog::artifact::Kind;
 use postgres::databases::{Databases, Unusual, is_empty};
 use postgres::dsn::Dsn;
 use postgres::server::{Server, ServerError};
@@ -148,9 +148,8 @@ pub(super) fn check_gone(config: &Config, found: &mut Preflight) {
     let mut gone = Vec::new();
     for artifact in &last.artifacts {
         let Some(origin) = artifact
-            .source
-            .as_ref()
-            .filter(|_| artifact.kind == Kind::Database)
+            .source()
+            .filter(|_| artifact.kind() == Kind::Database)
         else {
             continue;
         };

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use catalog::manifest::{Artifact, Kind, LargeObjects, TableRows};
+use catalog::artifact::{Artifact, Kind, LargeObjects, TableRows};
 use postgres::inventory::{self, Inventory};
 use postgres::restore::{custom_inventory, custom_list};
 use stream::artifact::{Compression, Meter};
@@ -27,12 +27,12 @@ pub(super) async fn read_back(
     reading: &Reading<'_>,
     report: &mut Report,
 ) -> Result<(), Unreadable> {
-    let (back, dump) = if artifact.kind == Kind::Database && artifact.format == "custom" {
+    let (back, dump) = if artifact.kind() == Kind::Database && artifact.format == "custom" {
         read_custom(path, artifact, reading).await?
     } else {
         let (path, compression) = (path.to_owned(), artifact.compression.decoded());
         let (meter, cancel) = (reading.meter.clone(), reading.cancel.clone());
-        let roles = artifact.kind == Kind::Roles;
+        let roles = artifact.kind() == Kind::Roles;
         blocking(move || read_plain(&path, compression, roles, meter, &cancel)).await?
     };
     compare_file(artifact, &back, report);
@@ -117,11 +117,12 @@ fn compare(artifact: &Artifact, dump: Dump, report: &mut Report) {
     };
     let tables = tables_of(held.tables);
     report.rows += tables.iter().map(|table| table.rows).sum::<u64>();
-    if let Some(expected) = &artifact.tables {
+    if let Some(expected) = artifact.tables() {
         compare_tables(file, expected, &tables, report);
     }
     let objects = large_objects_of(held.large_objects);
-    if let Some(expected) = &artifact.large_objects
+    let expected = artifact.dump().and_then(|dump| dump.large_objects.as_ref());
+    if let Some(expected) = expected
         && *expected != objects
     {
         report.say(file, differ(expected, &objects));

@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 
 use archive::Listed;
-use catalog::manifest::Reconcile;
+use catalog::storage::Reconcile;
 use postgres::dsn::Dsn;
 use postgres::objects::{Object, Objects, ObjectsError};
 use postgres::server::{Server, ServerError};

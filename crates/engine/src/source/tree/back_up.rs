@@ -4,7 +4,8 @@ use postgres::words::counted;
 use std::path::Path;
 
 use archive::{Listed, Lister, PackError, Packed, Packing, pack};
-use catalog::manifest::{Artifact, Changed, Kind, Storage, Tree};
+use catalog::artifact::{Archive, Content, Tree};
+use catalog::storage::{Changed, Storage};
 use stream::artifact::{ArtifactWriter, Written};
 
 use super::check::tree_fault;
@@ -158,18 +159,7 @@ fn product(
             .notes
             .push(format!("left out: {}", packed.skipped.join(", ")));
     }
-    let kind = match source.role {
-        TreeRole::Storage => Kind::Storage,
-        TreeRole::Extra => Kind::Files,
-    };
-    let artifact = record(
-        kind,
-        &source.label,
-        "tar",
-        context.config.encoding.compression,
-        written,
-    );
-    product.artifacts.push(Artifact {
+    let archive = Archive {
         path: Some(source.root.display().to_string()),
         tree: Some(Tree {
             files: packed.files,
@@ -179,8 +169,16 @@ fn product(
             bytes: packed.bytes,
             attributes: Some(packed.attributes.to_string()),
         }),
-        ..artifact
-    });
+    };
+    let content = match source.role {
+        TreeRole::Storage => Content::Storage(archive),
+        TreeRole::Extra => Content::Files(archive),
+    };
+    let compression = context.config.encoding.compression;
+    product.keep(
+        record(content, &source.label, "tar", compression, written),
+        |_| (),
+    );
     let changed = packed
         .changed
         .into_iter()

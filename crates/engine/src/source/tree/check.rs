@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use archive::{PackError, check_root, measure};
-use catalog::manifest::{Manifest, Tree};
+use catalog::artifact::Tree;
+use catalog::manifest::Manifest;
 use catalog::set::SetId;
 use postgres::objects;
 use postgres::words::counted;
@@ -158,8 +159,8 @@ async fn glanced(
 fn of_last<'a>(source: &TreeSource, last: Option<&'a Manifest>) -> Option<(SetId, &'a Tree)> {
     let last = last?;
     let mut artifacts = last.artifacts.iter();
-    let artifact = artifacts.find(|one| one.label == source.label && one.tree.is_some())?;
-    Some((last.set, artifact.tree.as_ref()?))
+    let artifact = artifacts.find(|one| one.label == source.label && one.tree().is_some())?;
+    Some((last.set, artifact.tree()?))
 }
 
 async fn glance(config: &Config, source: &TreeSource) -> Result<Glance, PackError> {

@@ -8,8 +8,9 @@ pub(crate) mod sample;
 
 use std::path::Path;
 
+use catalog::artifact::Artifact;
 use catalog::drill::DrillReport;
-use catalog::manifest::{Artifact, Manifest};
+use catalog::manifest::Manifest;
 use tokio_util::sync::CancellationToken;
 
 use super::context::Context;

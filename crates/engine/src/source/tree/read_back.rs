@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use archive::{Walked, walk};
-use catalog::manifest::Artifact;
+use catalog::artifact::Artifact;
 use stream::read::ArtifactReader;
 
 use crate::source::read_back::{Reading, Report, Unreadable, blocking, compare_file};
@@ -30,7 +30,7 @@ pub(super) async fn read_back(
 fn compare(artifact: &Artifact, walked: &Walked, report: &mut Report) {
     let file = artifact.file.as_str();
     report.entries += walked.entries;
-    let Some(tree) = &artifact.tree else {
+    let Some(tree) = artifact.tree() else {
         return;
     };
     if let Some(expected) = &tree.attributes

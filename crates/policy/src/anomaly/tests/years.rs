@@ -10,8 +10,9 @@ use crate::anomaly::{Known, Vitals, judge};
 use crate::retention::{Candidate, Policy, plan};
 use catalog::accepted::Accepted;
 use catalog::anomaly::Anomaly;
+use catalog::artifact::{Artifact, Kind};
 use catalog::identity::Identity;
-use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::manifest::Manifest;
 use catalog::set::SetId;
 
 /// A backup directory over the years, without the files.

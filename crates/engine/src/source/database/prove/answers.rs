@@ -82,7 +82,7 @@ impl Drill<'_> {
         if table.contains('.') {
             return table.to_owned();
         }
-        let tables = self.artifact.tables.as_deref().unwrap_or_default();
+        let tables = self.artifact.tables().unwrap_or_default();
         let suffix = format!(".{table}");
         let found = tables.iter().find(|rows| rows.table.ends_with(&suffix));
         found.map_or_else(|| format!("public.{table}"), |rows| rows.table.clone())

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use catalog::artifact::Source;
 use catalog::drill::DatabaseDrill;
-use catalog::manifest::Source;
 use postgres::digest::{self, TableContent};
 use postgres::restore::load::LoadedTable;
 use postgres::server::{Server, ServerError, ident};
@@ -27,7 +27,7 @@ impl Drill<'_> {
     ) -> Result<BTreeMap<String, u64>, ServerError> {
         digest::prepare(server).await?;
         let mut counted = BTreeMap::new();
-        for expected in self.artifact.tables.as_deref().unwrap_or_default() {
+        for expected in self.artifact.tables().unwrap_or_default() {
             let Some(table) = tables.iter().find(|table| table.listed == expected.table) else {
                 // The load says so too, where no block of the dump was this table's.
                 let missing = format!("{} is missing", expected.table);
@@ -68,7 +68,11 @@ impl Drill<'_> {
                 None => {}
             }
         }
-        if let Some(expected) = &self.artifact.large_objects {
+        if let Some(expected) = self
+            .artifact
+            .dump()
+            .and_then(|dump| dump.large_objects.as_ref())
+        {
             let back = digest::of_large_objects(server).await?;
             if back.count != expected.count {
                 found.differences.push(format!(
@@ -109,7 +113,7 @@ impl Drill<'_> {
                 .execute(&format!("ALTER EVENT TRIGGER {name} DISABLE"))
                 .await?;
         }
-        let schemas = self.artifact.census.as_ref();
+        let schemas = self.artifact.census();
         let schemas = schemas.and_then(|census| census.kinds.get("schema"));
         for table in stand_ins {
             server
@@ -141,13 +145,13 @@ impl Drill<'_> {
         server_major: u32,
         found: &mut DatabaseDrill,
     ) -> Result<(), ServerError> {
-        let Some(census) = &self.artifact.census else {
+        let Some(census) = self.artifact.census() else {
             found
                 .not_proven
                 .push("objects: the set has no census of its source".to_owned());
             return Ok(());
         };
-        let source = self.artifact.source.as_ref();
+        let source = self.artifact.source();
         let same_major = source.and_then(Source::major) == Some(server_major);
         let back = take_census(server).await?;
         let compared = if self.request.url.is_none() {

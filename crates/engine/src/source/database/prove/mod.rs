@@ -9,9 +9,10 @@ mod storage;
 use std::path::Path;
 use std::time::Duration;
 
+use catalog::artifact::{Artifact, Kind};
 use catalog::drill::DrillReport;
 use catalog::layout;
-use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::manifest::Manifest;
 use postgres::dsn::Dsn;
 use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
@@ -156,7 +157,7 @@ async fn start(
 
 fn databases(manifest: &Manifest) -> impl Iterator<Item = &Artifact> {
     let artifacts = manifest.artifacts.iter();
-    artifacts.filter(|artifact| artifact.kind == Kind::Database)
+    artifacts.filter(|artifact| artifact.kind() == Kind::Database)
 }
 
 /// The drill of one database, on a server.
@@ -170,7 +171,7 @@ fn drill_of<'a>(
     let roles = manifest
         .artifacts
         .iter()
-        .find(|roles| roles.kind == Kind::Roles && roles.label == artifact.label)
+        .find(|roles| roles.kind() == Kind::Roles && roles.label == artifact.label)
         .ok_or_else(|| DrillError::Unusable {
             set: manifest.set.to_string(),
             reason: format!("it has no roles of {}", artifact.label),
@@ -196,8 +197,7 @@ fn check_room(backup_dir: &Path, manifest: &Manifest) -> Result<(), DrillError> 
     let bytes: u64 = databases(manifest)
         .map(|artifact| {
             artifact
-                .source
-                .as_ref()
+                .source()
                 .and_then(|source| source.database_bytes)
                 .unwrap_or(artifact.raw_bytes)
         })

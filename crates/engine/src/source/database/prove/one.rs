@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use catalog::artifact::Artifact;
 use catalog::drill::{DatabaseDrill, StorageDrill};
-use catalog::manifest::{Artifact, Manifest};
+use catalog::manifest::Manifest;
 use postgres::census::available_extensions;
 use postgres::dsn::Dsn;
 use postgres::restore::RestoreError;
@@ -50,8 +51,7 @@ pub(super) struct Found {
 /// The database's name where it was dumped.
 pub(super) fn name_in_source(artifact: &Artifact) -> String {
     artifact
-        .source
-        .as_ref()
+        .source()
         .map_or_else(|| artifact.label.clone(), |source| source.database.clone())
 }
 
@@ -188,7 +188,7 @@ impl Drill<'_> {
     async fn absent(&self, server: &Server) -> Result<BTreeSet<String>, ServerError> {
         // It starts jobs, which must not happen in a copy, and can be only in the database that the server names.
         let cron = PG_CRON.extension.to_owned();
-        let Some(census) = &self.artifact.census else {
+        let Some(census) = self.artifact.census() else {
             return Ok(BTreeSet::from([cron]));
         };
         let available: BTreeSet<String> = available_extensions(server).await?.into_iter().collect();
@@ -214,7 +214,7 @@ impl Drill<'_> {
     /// Extensions that are absent, what needs them by the census, and the schemas of their tables.
     fn names_of_absent(&self, absent: &BTreeSet<String>) -> BTreeSet<String> {
         let mut names = absent.clone();
-        let Some(census) = &self.artifact.census else {
+        let Some(census) = self.artifact.census() else {
             return names;
         };
         let needing = census

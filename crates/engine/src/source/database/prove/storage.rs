@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use archive::{Listed, walk};
+use catalog::artifact::Kind;
 use catalog::drill::{DatabaseDrill, StorageDrill};
 use catalog::layout;
-use catalog::manifest::Kind;
 use postgres::objects::ObjectsError;
 use postgres::restore::RestoreError;
 use postgres::server::Server;
@@ -28,7 +28,7 @@ impl Drill<'_> {
         cancel: &CancellationToken,
     ) -> Result<Option<StorageDrill>, RestoreError> {
         let mut artifacts = self.manifest.artifacts.iter();
-        let archive = artifacts.find(|artifact| artifact.kind == Kind::Storage);
+        let archive = artifacts.find(|artifact| artifact.kind() == Kind::Storage);
         let then = self.manifest.storage.as_ref();
         let (Some(archive), Some(then)) =
             (archive, then.and_then(|storage| storage.reconcile.as_ref()))

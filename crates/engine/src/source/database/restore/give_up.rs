@@ -23,22 +23,33 @@ pub(super) async fn is_there(admin: &Admin, name: &str) -> bool {
     admin.look(name).await.map_or(true, |found| found.is_some())
 }
 
+/// How a restore that failed ended at last.
+pub(super) enum Ended {
+    /// All of it was done; only the server's answer was lost.
+    Complete,
+    /// It did not come to its end.
+    Failed(DatabaseRestoreError),
+}
+
 /// Puts the database before back, whatever was done: by what lies on the server. A server that restarts is waited for.
 pub(super) async fn give_up(
     request: &DatabaseRequest<'_>,
     script: &RolesScript,
     mut fault: Fault,
-    done: Progress,
+    done: &Progress,
     cancel: &CancellationToken,
-) -> DatabaseRestoreError {
+) -> Ended {
     let name = request.name.to_owned();
-    let mut roles = done.roles_created;
+    let mut roles = done.roles_created.clone();
     let began = Instant::now();
     let back = loop {
         let undone = async {
             let admin = connect(&request.dsns, request.name).await?;
-            admin.undo(request.name).await?;
-            Ok::<_, RestoreError>(admin)
+            let is_complete = done.completing && is_complete(&admin, request.name).await?;
+            if !is_complete {
+                admin.undo(request.name).await?;
+            }
+            Ok::<_, RestoreError>((admin, is_complete))
         };
         match undone.await {
             Err(RestoreError::Server(error))
@@ -49,13 +60,18 @@ pub(super) async fn give_up(
             ended => break ended,
         }
     };
+    let back = match back {
+        Ok((_, true)) => return Ended::Complete,
+        Ok((admin, false)) => Ok(admin),
+        Err(error) => Err(error),
+    };
     if let Ok(admin) = &back
         && let Ok(missing) = script.missing(&admin.server).await
     {
-        roles = done.roles_begun;
+        roles.clone_from(&done.roles_begun);
         roles.retain(|role| !missing.contains(role));
     }
-    match back {
+    let failed = match back {
         Ok(admin) if cancel.is_cancelled() => DatabaseRestoreError::Interrupted {
             there: is_there(&admin, &name).await,
             name,
@@ -82,5 +98,14 @@ pub(super) async fn give_up(
             command: format!("backupd restore --undo --only {}", request.label),
             roles,
         })),
-    }
+    };
+    Ended::Failed(failed)
+}
+
+/// Whether the new database has its name and no mark: what marked it has gone in the transaction that ends a restore. Sessions that the
+/// server has not yet ended may still be in it.
+async fn is_complete(admin: &Admin, name: &str) -> Result<bool, RestoreError> {
+    admin.end_orphans(name).await?;
+    let present = admin.look(name).await?;
+    Ok(present.is_some_and(|present| present.mark.is_none()))
 }

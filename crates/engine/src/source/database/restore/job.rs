@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catalog::manifest::{Artifact, TableRows};
+use catalog::artifact::{Artifact, TableRows};
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
 use postgres::restore::RestoreError;
@@ -103,6 +103,8 @@ pub(crate) struct Progress {
     pub server_major: u32,
     /// Roles that the server lacks and is not given.
     pub roles_lacking: Vec<String>,
+    /// Whether the last transaction was begun: where its answer is lost, the marks tell whether it came to its end.
+    pub completing: bool,
 }
 
 impl Progress {
@@ -185,6 +187,7 @@ impl Job<'_> {
         self.bring_what_acts(major, cron_here, held, done, cancel)
             .await?;
         interrupted(cancel)?;
+        done.completing = true;
         place
             .complete(&admin, done.aside.as_deref(), &self.last_statements(done))
             .await
@@ -300,12 +303,12 @@ impl Job<'_> {
                 done.faults
                     .extend(run_held(&server, statements, self.on_error).await?);
             }
-            if let Some(census) = &self.artifact.census
+            if let Some(census) = self.artifact.census()
                 && !census.has_schema("public")
             {
                 drop_public(&server).await?;
             }
-            let source = self.artifact.census.as_ref().map(brought);
+            let source = self.artifact.census().map(brought);
             let mended = mend(&server, &source.unwrap_or_default(), loaded.left_out).await?;
             done.notes.extend(mended.notes);
             done.left_out = mended.left_out;
@@ -385,7 +388,7 @@ impl Job<'_> {
         later: &BTreeSet<QualifiedName>,
     ) -> Vec<String> {
         let mut differences = Vec::new();
-        for TableRows { table, rows, .. } in self.artifact.tables.as_deref().unwrap_or_default() {
+        for TableRows { table, rows, .. } in self.artifact.tables().unwrap_or_default() {
             let Some(name) = QualifiedName::read(table) else {
                 continue;
             };

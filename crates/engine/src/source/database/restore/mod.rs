@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::ways::connect;
 use crate::event::{Event, Observer};
 pub use error::{DatabaseRestoreError, Stranded};
-use give_up::{give_up, is_there};
+use give_up::{Ended, give_up, is_there};
 use job::{Job, Progress, RolesWanted};
 pub use obstacles::obstacles;
 pub use plan::{DatabasePlan, plan};
@@ -32,6 +32,10 @@ use prepared::Prepared;
 pub use request::{DatabaseRequest, RestoredDatabase};
 use settle::settle;
 use table::find_table;
+
+/// Said where only the answer to the last statement was lost.
+const ANSWER_LOST: &str =
+    "the connection was lost behind the last statement; the server says that it was carried out";
 
 /// What an undo did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,7 +120,10 @@ pub async fn restore_database(
     };
     let mut done = Progress::default();
     if let Err(fault) = job.perform(&mut done, observer, cancel).await {
-        return Err(give_up(request, &script, fault, done, cancel).await);
+        match give_up(request, &script, fault, &done, cancel).await {
+            Ended::Complete => done.notes.push(ANSWER_LOST.to_owned()),
+            Ended::Failed(error) => return Err(error),
+        }
     }
     done.tell_left_out();
     notes.append(&mut done.notes);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::manifest::{Artifact, Kind, Source};
+use catalog::artifact::{Artifact, Kind, Source};
 use postgres::census::available_extensions;
 use postgres::dsn::Dsn;
 use postgres::restore::RestoreError;
@@ -25,7 +25,7 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
     let manifest = request.entry.manifest.as_ref().ok();
     let artifact = manifest.and_then(|manifest| {
         let mut artifacts = manifest.artifacts.iter();
-        artifacts.find(|one| one.kind == Kind::Database && one.label == label)
+        artifacts.find(|one| one.kind() == Kind::Database && one.label == label)
     });
     let Some(artifact) = artifact else {
         let text = format!("is not in set {}", request.entry.id);
@@ -55,7 +55,7 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
         let refused = refused.iter().map(|error| obstacle(&dsn, error));
         let mut found: Vec<Check> = refused.collect();
         found.extend(extensions(request, artifact, &admin, &dsn).await?);
-        let then = artifact.source.as_ref().and_then(Source::major);
+        let then = artifact.source().and_then(Source::major);
         if let Some(then) = then.filter(|then| *then > admin.major) {
             let text = format!(
                 "the dump is of PostgreSQL {then} and this server is {}: a load may end at what only the newer one knows",
@@ -96,7 +96,7 @@ async fn extensions(
     dsn: &Dsn,
 ) -> Result<Option<Check>, RestoreError> {
     let matters = request.table.is_none() && !request.keep_going;
-    let Some(census) = artifact.census.as_ref().filter(|_| matters) else {
+    let Some(census) = artifact.census().filter(|_| matters) else {
         return Ok(None);
     };
     let offered: BTreeSet<String> = available_extensions(&admin.server)

@@ -55,7 +55,7 @@ pub async fn plan(request: &DatabaseRequest<'_>) -> Result<DatabasePlan, Databas
         .names("SELECT rolname FROM pg_catalog.pg_roles")
         .await
         .map_err(server)?;
-    let tables = prepared.artifact.tables.as_deref().unwrap_or_default();
+    let tables = prepared.artifact.tables().unwrap_or_default();
     Ok(DatabasePlan {
         set: request.entry.id.to_string(),
         source: request.label.to_owned(),

@@ -1,6 +1,7 @@
 //! A database of a set, found and read, before anything is touched.
 
-use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::artifact::{Artifact, Kind};
+use catalog::manifest::Manifest;
 use postgres::restore::admin::Admin;
 use postgres::restore::roles::RolesScript;
 use stream::read::hash_file;
@@ -34,7 +35,7 @@ impl<'a> Prepared<'a> {
             manifest
                 .artifacts
                 .iter()
-                .find(|artifact| artifact.kind == kind && artifact.label == request.label)
+                .find(|artifact| artifact.kind() == kind && artifact.label == request.label)
         };
         let (Some(artifact), Some(roles)) = (find(Kind::Database), find(Kind::Roles)) else {
             return Err(DatabaseRestoreError::NoDatabase {
@@ -66,7 +67,7 @@ impl<'a> Prepared<'a> {
         let read = tokio::task::spawn_blocking(move || {
             for (path, artifact) in &files {
                 let different = |reason: String| DatabaseRestoreError::Different {
-                    file: artifact.file.clone(),
+                    file: artifact.file.to_string(),
                     reason,
                 };
                 let (bytes, sha256) = hash_file(path)
@@ -77,7 +78,7 @@ impl<'a> Prepared<'a> {
             }
             let (path, roles) = &files[1];
             read_script(path, roles, &files[0].1).map_err(|error| DatabaseRestoreError::Different {
-                file: roles.file.clone(),
+                file: roles.file.to_string(),
                 reason: error.to_string(),
             })
         });
@@ -95,6 +96,6 @@ fn labels(manifest: &Manifest) -> Vec<String> {
     let databases = manifest
         .artifacts
         .iter()
-        .filter(|artifact| artifact.kind == Kind::Database);
+        .filter(|artifact| artifact.kind() == Kind::Database);
     databases.map(|artifact| artifact.label.clone()).collect()
 }

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use catalog::manifest::Artifact;
+use catalog::artifact::Artifact;
 use postgres::restore::roles::RolesScript;
 use stream::read::ArtifactReader;
 
@@ -21,7 +21,7 @@ pub(crate) fn read_script(
     let mut text = String::new();
     reader.take(ROLES_BYTES).read_to_string(&mut text)?;
     let mut script = RolesScript::read(&text).map_err(std::io::Error::other)?;
-    if let Some(told) = &dump.database {
+    if let Some(told) = dump.dump().and_then(|dump| dump.properties.as_ref()) {
         let told = serde_json::from_value(told.clone()).map_err(std::io::Error::other)?;
         script.database = Some(told);
     }

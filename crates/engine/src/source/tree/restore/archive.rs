@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use archive::{UnpackError, Walked, inspect};
-use catalog::manifest::Artifact;
+use catalog::artifact::Artifact;
 use stream::artifact::Meter;
 use stream::read::ArtifactReader;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,7 @@ impl Archive {
     ) -> Result<T, RestoreError> {
         let artifact = &self.artifact;
         let different = |reason: String| RestoreError::Different {
-            file: artifact.file.clone(),
+            file: artifact.file.to_string(),
             reason,
         };
         let unreadable = |error: io::Error| different(format!("it cannot be read whole: {error}"));
@@ -72,7 +72,7 @@ impl Archive {
         let done = with(&mut reader).map_err(|source| match source {
             UnpackError::Source(error) => unreadable(error),
             source => RestoreError::Unpack {
-                file: artifact.file.clone(),
+                file: artifact.file.to_string(),
                 source,
             },
         })?;
@@ -80,7 +80,7 @@ impl Archive {
         if back.sha256 != artifact.sha256 || back.raw_bytes != artifact.raw_bytes {
             return Err(different("its digest is another".to_owned()));
         }
-        let Some(tree) = &artifact.tree else {
+        let Some(tree) = artifact.tree() else {
             return Ok(done);
         };
         let walked = counts(&done);

@@ -19,7 +19,7 @@ use super::parents::make_parents;
 use super::placing::{NONE, OLD, files_below, finish};
 use super::request::{Restored, TreeRequest, find};
 use super::swap::{ended_at_last, in_the_way, not_made};
-use super::target::check_room;
+use super::target::check_taken;
 use super::unpacking::{Wanted, named, unpack_checked};
 use catalog::layout::tree::{Mark, NEW, Names, make_own};
 
@@ -74,7 +74,7 @@ pub async fn restore_object(
     }
     let set = request.entry.id.to_string();
     let work = names.inside(Mark::Restoring, &set);
-    check_attributes(&request, &names.root)?;
+    check_taken(&request, &names.root)?;
     make_own(&work).map_err(|error| fault(not_made(&work, &error)))?;
     let done = unpack_object(&request, object, &below, &work.join(NEW), cancel).await;
     let (restored, found) = done.inspect_err(|_| {
@@ -125,7 +125,7 @@ async fn unpacked_apart(
         });
     }
     let parent = to.parent().filter(|parent| *parent != Path::new(""));
-    check_attributes(request, parent.unwrap_or(Path::new(".")))?;
+    check_taken(request, parent.unwrap_or(Path::new(".")))?;
     let aside = durable::aside(to);
     let (restored, found) = unpack_object(request, object, below, &aside, cancel).await?;
     in_place(|| named(durable::rename_new(&aside, to), to, &aside))?;
@@ -136,17 +136,6 @@ async fn unpacked_apart(
         kept: Vec::new(),
         restored,
     })
-}
-
-/// One object needs less than the whole tree: what is checked is whether attributes are kept, and that it can be written to.
-fn check_attributes(request: &TreeRequest<'_>, directory: &Path) -> Result<(), RestoreError> {
-    let artifact = find(request.entry, request.label)?;
-    let small = catalog::manifest::Artifact {
-        database: None,
-        tree: None,
-        ..artifact.clone()
-    };
-    check_room(request, &small, directory)
 }
 
 /// Unpacks one object, with the directories on its way, and gives its files. On a fault nothing of it stays.

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use archive::{OutsideLinks, Walked};
+use catalog::artifact::{Artifact, Kind};
 use catalog::catalog::Entry;
-use catalog::manifest::{Artifact, Kind};
 use stream::artifact::Meter;
 
 use super::error::RestoreError;
@@ -53,7 +53,7 @@ pub(super) fn find<'a>(entry: &'a Entry, label: &str) -> Result<&'a Artifact, Re
     let trees = manifest
         .artifacts
         .iter()
-        .filter(|artifact| matches!(artifact.kind, Kind::Storage | Kind::Files));
+        .filter(|artifact| matches!(artifact.kind(), Kind::Storage | Kind::Files));
     trees
         .clone()
         .find(|artifact| artifact.label == label)

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use archive::takes_attributes;
-use catalog::manifest::Artifact;
+use catalog::artifact::Artifact;
 use stream::durable;
 
 use super::error::{RestoreError, RoomFault};
@@ -52,25 +52,31 @@ pub(super) fn check_room(
     artifact: &Artifact,
     directory: &Path,
 ) -> Result<(), RestoreError> {
-    let fault = |fault: RoomFault| {
-        Err(RestoreError::Room {
-            path: request.to.to_owned(),
-            fault,
-        })
+    check_taken(request, directory)?;
+    let needed = artifact.tree().map_or(0, |tree| tree.bytes);
+    let fault = match space::free(directory) {
+        Ok(free) if free < needed => RoomFault::TooLittle { needed, free },
+        Ok(_) => return Ok(()),
+        Err(error) => RoomFault::NotWritable(error),
     };
-    match takes_attributes(directory) {
-        Ok(true) => {}
-        Ok(false) if request.without_xattrs => {}
-        Ok(false) => return fault(RoomFault::NoAttributes),
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            return fault(RoomFault::ReadOnly);
-        }
-        Err(error) => return fault(RoomFault::NotWritable(error)),
-    }
-    let needed = artifact.tree.as_ref().map_or(0, |tree| tree.bytes);
-    match space::free(directory) {
-        Ok(free) if free < needed => fault(RoomFault::TooLittle { needed, free }),
-        Ok(_) => Ok(()),
-        Err(error) => fault(RoomFault::NotWritable(error)),
+    Err(room(request, fault))
+}
+
+/// A directory can be written to, and takes attributes where they are wanted.
+pub(super) fn check_taken(request: &TreeRequest<'_>, directory: &Path) -> Result<(), RestoreError> {
+    let fault = match takes_attributes(directory) {
+        Ok(true) => return Ok(()),
+        Ok(false) if request.without_xattrs => return Ok(()),
+        Ok(false) => RoomFault::NoAttributes,
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => RoomFault::ReadOnly,
+        Err(error) => RoomFault::NotWritable(error),
+    };
+    Err(room(request, fault))
+}
+
+fn room(request: &TreeRequest<'_>, fault: RoomFault) -> RestoreError {
+    RestoreError::Room {
+        path: request.to.to_owned(),
+        fault,
     }
 }

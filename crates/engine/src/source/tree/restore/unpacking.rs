@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use archive::{Selection, unpack};
-use catalog::manifest::Artifact;
+use catalog::artifact::Artifact;
 use postgres::words::counted;
 use stream::blocking::in_place;
 use stream::{directory, durable};
