@@ -76,7 +76,7 @@ pub struct Dump {
     /// Large objects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub large_objects: Option<LargeObjects>,
-    /// What the database held in the snapshot that was dumped.
+    /// What the database held in the snapshot that was dumped, in sets that were made before `census.json.gz`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub census: Option<Census>,
     /// What the dumped database carries besides its content: encoding and locale, owner, settings, privileges, comment. Written and
@@ -137,11 +137,6 @@ impl Artifact {
     /// Rows per table of the dump that it is.
     pub fn tables(&self) -> Option<&[TableRows]> {
         self.dump()?.tables.as_deref()
-    }
-
-    /// The census of the database that it is a dump of.
-    pub fn census(&self) -> Option<&Census> {
-        self.dump()?.census.as_ref()
     }
 
     /// The database that it came from.

@@ -8,6 +8,7 @@ pub mod anomaly;
 pub mod artifact;
 pub mod catalog;
 pub mod census;
+pub mod census_file;
 pub mod drill;
 pub mod history;
 pub mod identity;

@@ -10,7 +10,7 @@ use stream::read::{hash_file, read_regular};
 
 use crate::anomaly::Anomaly;
 use crate::artifact::Artifact;
-use crate::layout::{MANIFEST, SUMS};
+use crate::layout::{CENSUS, MANIFEST, SUMS};
 use crate::set::SetId;
 use crate::storage::Storage;
 
@@ -47,6 +47,9 @@ pub struct Manifest {
     pub steps: Vec<StepRecord>,
     /// Whole files only.
     pub artifacts: Vec<Artifact>,
+    /// What each database held; none of a set without, or of one that has it in its artifacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<CensusFile>,
     /// About the Storage archive.
     #[serde(default)]
     pub storage: Option<Storage>,
@@ -105,6 +108,15 @@ pub enum StepStatus {
     Skipped,
 }
 
+/// `census.json.gz`, as a manifest tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CensusFile {
+    /// On disk.
+    pub bytes: u64,
+    /// Of the file on disk, in hex.
+    pub sha256: String,
+}
+
 /// About Keycloak's database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keycloak {
@@ -149,6 +161,7 @@ impl Manifest {
             tools: None,
             steps: Vec::new(),
             artifacts: Vec::new(),
+            census: None,
             storage: None,
             keycloak: None,
             anomalies: Vec::new(),
@@ -199,6 +212,20 @@ impl Manifest {
         durable::write_atomic(&dir.join(SUMS), sums_text(self, &sha256).as_bytes())
     }
 
+    /// The names of the files that its set has.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let written = self.sizes().map(|(file, _)| file);
+        written.chain([MANIFEST, SUMS])
+    }
+
+    /// The files that it knows the bytes of, with their number.
+    pub fn sizes(&self) -> impl Iterator<Item = (&str, u64)> {
+        let artifacts = self.artifacts.iter();
+        let artifacts = artifacts.map(|artifact| (artifact.file.as_str(), artifact.bytes));
+        let census = self.census.as_ref().map(|census| (CENSUS, census.bytes));
+        artifacts.chain(census)
+    }
+
     /// Whether the run succeeded and its content was read back whole.
     pub fn is_good(&self) -> bool {
         self.status == RunStatus::Succeeded
@@ -230,6 +257,9 @@ pub fn sums_text(manifest: &Manifest, manifest_sha256: &str) -> String {
     let mut text = String::new();
     for artifact in &manifest.artifacts {
         text.push_str(&format!("{}  {}\n", artifact.sha256, artifact.file));
+    }
+    if let Some(census) = &manifest.census {
+        text.push_str(&format!("{}  {CENSUS}\n", census.sha256));
     }
     text.push_str(&format!("{manifest_sha256}  {MANIFEST}\n"));
     text

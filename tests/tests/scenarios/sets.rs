@@ -65,6 +65,7 @@ fn a_run_makes_a_good_set_that_tells_what_it_holds() {
         names(&set),
         [
             "SHA256SUMS",
+            "census.json.gz",
             "keycloak_db.sql.gz",
             "keycloak_roles.sql.gz",
             "manifest.json",

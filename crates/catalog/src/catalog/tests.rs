@@ -291,17 +291,24 @@ fn what_is_remembered_is_as_long_as_the_file_is_the_same() {
         ["20261118T020000Z", "20261119T020000Z"].map(|at| make(&catalog, at, RunStatus::Succeeded));
     for id in ids {
         let mut manifest = Manifest::read(&catalog.path(id)).unwrap();
-        manifest.artifacts[0].tables = Some(vec![]);
-        manifest.artifacts[0].database = Some(serde_json::Value::Null);
+        let dump = manifest.artifacts[0].dump_mut().unwrap();
+        dump.tables = Some(vec![]);
+        dump.properties = Some(serde_json::Value::Null);
         manifest.write(&catalog.path(id)).unwrap();
     }
     let mut remembered = Remembered::default();
     let mut look = |shown| catalog.look(&mut remembered, shown).unwrap();
     let arc = |entry: &Entry| entry.manifest.as_ref().unwrap().clone();
     let first = look(1);
-    let tables = |entry: &Entry| entry.manifest().unwrap().artifacts[0].tables.is_some();
+    let tables = |entry: &Entry| entry.manifest().unwrap().artifacts[0].tables().is_some();
     assert_eq!([tables(&first[0]), tables(&first[1])], [false, true]);
-    assert!(first[1].manifest().unwrap().artifacts[0].database.is_none());
+    assert!(
+        first[1].manifest().unwrap().artifacts[0]
+            .dump()
+            .unwrap()
+            .properties
+            .is_none()
+    );
     let second = look(1);
     assert!(Arc::ptr_eq(&arc(&first[0]), &arc(&second[0])), "read again");
     assert!(Arc::ptr_eq(&arc(&first[1]), &arc(&second[1])), "read again");

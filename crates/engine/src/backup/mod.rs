@@ -12,12 +12,13 @@ mod room;
 pub mod strangers;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::catalog::{Catalog, PartialSet};
 use catalog::history::{Happening, History};
-use catalog::manifest::{Manifest, RunStatus, StepStatus};
+use catalog::manifest::{CensusFile, Manifest, RunStatus, StepStatus};
 use catalog::set::SetId;
 use chrono::{DateTime, Utc};
 use stream::artifact::Meter;
@@ -287,6 +288,7 @@ async fn fill(
     cancel: &CancellationToken,
 ) -> Result<(), RunError> {
     let mut skip_because = None;
+    let mut censuses = BTreeMap::new();
     for source in sources(config, &found.others) {
         if let Some(failed) = skip_because {
             ledger.skip(source.label(), &format!("{failed} failed"));
@@ -302,6 +304,8 @@ async fn fill(
             skip_because = Some(source.label());
         }
         manifest.artifacts.extend(product.artifacts);
+        let census = product.census.map(|held| (source.label().to_owned(), held));
+        censuses.extend(census);
         manifest.storage = manifest.storage.take().or(product.storage);
         manifest.keycloak = manifest.keycloak.take().or(product.keycloak);
     }
@@ -309,7 +313,12 @@ async fn fill(
     ledger.forget_objects();
     ledger.begin("manifest");
     manifest.steps.clone_from(&ledger.records);
-    let written = in_place(|| manifest.write(&partial.dir));
+    let written = in_place(|| {
+        if !censuses.is_empty() {
+            manifest.census = Some(CensusFile::write(&partial.dir, &censuses)?);
+        }
+        manifest.write(&partial.dir)
+    });
     ledger.end(
         written.err().map(|error| Failure {
             message: format!("manifest.json could not be written: {error}"),

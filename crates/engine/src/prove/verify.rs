@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use catalog::layout::{MANIFEST, SUMS};
+use catalog::layout::{CENSUS, MANIFEST, SUMS};
 use catalog::manifest::{Manifest, sums_text};
 use stream::blocking::in_place;
 use stream::read::{hash_file, read_regular};
@@ -73,16 +73,18 @@ pub async fn verify_artifacts(
         }
         report.files += 1;
     }
+    if let Some(census) = &manifest.census {
+        match in_place(|| census.read(dir)) {
+            Ok(_) => report.bytes += census.bytes,
+            Err(error) => report.tell(CENSUS, flaw_of(&error), error.to_string()),
+        }
+        report.files += 1;
+    }
     Ok(())
 }
 
 fn check_listing(dir: &Path, manifest: &Manifest, report: &mut Report) {
-    let known: BTreeSet<&str> = manifest
-        .artifacts
-        .iter()
-        .map(|artifact| artifact.file.as_str())
-        .chain([MANIFEST, SUMS])
-        .collect();
+    let known: BTreeSet<&str> = manifest.files().collect();
     match fs::read_dir(dir) {
         Err(error) => report.tell(".", Flaw::Unread, format!("cannot be listed: {error}")),
         Ok(entries) => {

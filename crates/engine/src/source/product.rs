@@ -1,6 +1,7 @@
 //! What a source's step made.
 
 use catalog::artifact::{Artifact, Content};
+use catalog::census::Census;
 use catalog::manifest::Keycloak;
 use catalog::name::{NotPlain, PlainName};
 use catalog::storage::Storage;
@@ -10,6 +11,8 @@ use stream::artifact::{Compression, Written};
 #[derive(Default)]
 pub(crate) struct Product {
     pub artifacts: Vec<Artifact>,
+    /// What a database held.
+    pub census: Option<Census>,
     pub storage: Option<Storage>,
     pub keycloak: Option<Keycloak>,
     /// Worth knowing, fails nothing.

@@ -94,7 +94,6 @@ async fn dump_database(
             let properties = instant.properties;
             let mut held = Box::new(Dump {
                 source: Some(origin(source, told)),
-                census: instant.census,
                 properties: properties.and_then(|told| serde_json::to_value(told).ok()),
                 ..Dump::default()
             });
@@ -103,6 +102,7 @@ async fn dump_database(
                 // Only pg_restore can read this format.
                 None => look_into(&mut held, &dumped.written, tools, context, product).await,
             }
+            product.census = instant.census;
             let (content, written) = (Content::Database(held), dumped.written);
             product.keep(
                 record(content, &source.label, format.name(), inside, written),

@@ -113,7 +113,7 @@ impl Drill<'_> {
                 .execute(&format!("ALTER EVENT TRIGGER {name} DISABLE"))
                 .await?;
         }
-        let schemas = self.artifact.census();
+        let schemas = self.census;
         let schemas = schemas.and_then(|census| census.kinds.get("schema"));
         for table in stand_ins {
             server
@@ -145,7 +145,7 @@ impl Drill<'_> {
         server_major: u32,
         found: &mut DatabaseDrill,
     ) -> Result<(), ServerError> {
-        let Some(census) = self.artifact.census() else {
+        let Some(census) = self.census else {
             found
                 .not_proven
                 .push("objects: the set has no census of its source".to_owned());

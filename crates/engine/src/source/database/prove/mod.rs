@@ -6,10 +6,12 @@ mod excuses;
 mod one;
 mod storage;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use catalog::artifact::{Artifact, Kind};
+use catalog::census::Census;
 use catalog::drill::DrillReport;
 use catalog::layout;
 use catalog::manifest::Manifest;
@@ -54,6 +56,8 @@ pub(crate) async fn prove(
     };
     in_place(|| scratch::sweep(&dir)).map_err(io)?;
     let prefix = in_place(|| prefix(request.backup_dir)).map_err(io)?;
+    // Reading the set back has told of one that cannot be read.
+    let held = in_place(|| manifest.censuses(&request.entry.path)).unwrap_or_default();
     if let Some(url) = request.url {
         report.server = url.to_string();
         let here = identity::of_database(std::slice::from_ref(url)).await;
@@ -65,7 +69,7 @@ pub(crate) async fn prove(
             warn(observer, "drill", DRILLS_WHERE_IT_IS_AT_WORK.to_owned());
         }
         for artifact in databases(manifest) {
-            let drill = drill_of(request, manifest, artifact, url.clone(), &prefix)?;
+            let drill = drill_of(request, manifest, artifact, &held, url.clone(), &prefix)?;
             keep_found(report, drill.perform(observer, cancel).await?);
         }
         return Ok(());
@@ -81,7 +85,7 @@ pub(crate) async fn prove(
         let dsn = scratch
             .dsn(&name_in_source(artifact))
             .map_err(|error| DrillError::Scratch(error.into()))?;
-        let done = match drill_of(request, manifest, artifact, dsn, &prefix) {
+        let done = match drill_of(request, manifest, artifact, &held, dsn, &prefix) {
             Ok(drill) => drill.perform(observer, cancel).await,
             Err(error) => Err(error),
         };
@@ -165,6 +169,7 @@ fn drill_of<'a>(
     request: &'a DrillRequest<'a>,
     manifest: &'a Manifest,
     artifact: &'a Artifact,
+    held: &'a BTreeMap<String, Census>,
     dsn: Dsn,
     prefix: &'a str,
 ) -> Result<Drill<'a>, DrillError> {
@@ -181,6 +186,7 @@ fn drill_of<'a>(
         manifest,
         artifact,
         roles,
+        census: held.get(&artifact.label),
         dsn,
         prefix,
         lacks_roles: false,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use catalog::artifact::Artifact;
+use catalog::census::Census;
 use catalog::drill::{DatabaseDrill, StorageDrill};
 use catalog::manifest::Manifest;
 use postgres::census::available_extensions;
@@ -34,6 +35,8 @@ pub(super) struct Drill<'a> {
     pub manifest: &'a Manifest,
     pub artifact: &'a Artifact,
     pub roles: &'a Artifact,
+    /// What the database held.
+    pub census: Option<&'a Census>,
     /// The scratch server.
     pub dsn: Dsn,
     /// How databases of drills from this backup directory begin on a server that is not their own.
@@ -98,6 +101,7 @@ impl Drill<'_> {
             label,
             set: &set,
             artifact: self.artifact,
+            census: self.census,
             file: self.request.entry.path.join(&self.artifact.file),
             script: &script,
             tools: self.request.tools,
@@ -188,7 +192,7 @@ impl Drill<'_> {
     async fn absent(&self, server: &Server) -> Result<BTreeSet<String>, ServerError> {
         // It starts jobs, which must not happen in a copy, and can be only in the database that the server names.
         let cron = PG_CRON.extension.to_owned();
-        let Some(census) = self.artifact.census() else {
+        let Some(census) = self.census else {
             return Ok(BTreeSet::from([cron]));
         };
         let available: BTreeSet<String> = available_extensions(server).await?.into_iter().collect();
@@ -214,7 +218,7 @@ impl Drill<'_> {
     /// Extensions that are absent, what needs them by the census, and the schemas of their tables.
     fn names_of_absent(&self, absent: &BTreeSet<String>) -> BTreeSet<String> {
         let mut names = absent.clone();
-        let Some(census) = self.artifact.census() else {
+        let Some(census) = self.census else {
             return names;
         };
         let needing = census

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use catalog::artifact::{Artifact, TableRows};
+use catalog::census::Census;
 use postgres::dsn::Dsn;
 use postgres::dump::DumpFormat;
 use postgres::restore::RestoreError;
@@ -51,6 +52,8 @@ pub(crate) struct Job<'a> {
     pub label: &'a str,
     pub set: &'a str,
     pub artifact: &'a Artifact,
+    /// What the database held, where that is known.
+    pub census: Option<&'a Census>,
     /// The artifact's file.
     pub file: PathBuf,
     pub script: &'a RolesScript,
@@ -303,12 +306,12 @@ impl Job<'_> {
                 done.faults
                     .extend(run_held(&server, statements, self.on_error).await?);
             }
-            if let Some(census) = self.artifact.census()
+            if let Some(census) = self.census
                 && !census.has_schema("public")
             {
                 drop_public(&server).await?;
             }
-            let source = self.artifact.census().map(brought);
+            let source = self.census.map(brought);
             let mended = mend(&server, &source.unwrap_or_default(), loaded.left_out).await?;
             done.notes.extend(mended.notes);
             done.left_out = mended.left_out;

@@ -65,7 +65,7 @@ pub async fn restore_database(
         step: format!("{} check", request.label),
     });
     let prepared = Prepared::find(request).await?;
-    let script = prepared.check().await?;
+    let (script, census) = prepared.check().await?;
     let (artifact, file) = (prepared.artifact, prepared.path(prepared.artifact));
     let admin = prepared.admin;
     let mut notes = admin
@@ -96,6 +96,7 @@ pub async fn restore_database(
         label: request.label,
         set: &set,
         artifact,
+        census: census.as_ref(),
         file,
         script: &script,
         tools: request.tools,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use catalog::artifact::{Artifact, Kind, Source};
+use catalog::artifact::{Kind, Source};
 use postgres::census::available_extensions;
 use postgres::dsn::Dsn;
 use postgres::restore::RestoreError;
@@ -10,6 +10,7 @@ use postgres::restore::admin::Admin;
 use postgres::restore::place::{in_the_way, refusals};
 use postgres::server::ServerError;
 use postgres::words::listed;
+use stream::blocking::in_place;
 
 use super::job::PG_CRON;
 use super::request::DatabaseRequest;
@@ -54,7 +55,7 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
         }
         let refused = refused.iter().map(|error| obstacle(&dsn, error));
         let mut found: Vec<Check> = refused.collect();
-        found.extend(extensions(request, artifact, &admin, &dsn).await?);
+        found.extend(extensions(request, &admin, &dsn).await?);
         let then = artifact.source().and_then(Source::major);
         if let Some(then) = then.filter(|then| *then > admin.major) {
             let text = format!(
@@ -91,12 +92,26 @@ async fn is_half_restored(admin: &Admin, name: &str) -> Result<bool, ServerError
 /// Extensions of the source that the server does not offer; `--keep-going` goes past them.
 async fn extensions(
     request: &DatabaseRequest<'_>,
-    artifact: &Artifact,
     admin: &Admin,
     dsn: &Dsn,
 ) -> Result<Option<Check>, RestoreError> {
     let matters = request.table.is_none() && !request.keep_going;
-    let Some(census) = artifact.census().filter(|_| matters) else {
+    let manifest = request.entry.manifest().filter(|_| matters);
+    let Some(manifest) = manifest else {
+        return Ok(None);
+    };
+    let held = match in_place(|| manifest.censuses(&request.entry.path)) {
+        Ok(held) => held,
+        Err(error) => {
+            let fault = Fault::Damaged(request.entry.id);
+            return Ok(Some(Check::obstacle(
+                request.label,
+                error.to_string(),
+                fault,
+            )));
+        }
+    };
+    let Some(census) = held.get(request.label) else {
         return Ok(None);
     };
     let offered: BTreeSet<String> = available_extensions(&admin.server)

@@ -42,7 +42,7 @@ pub struct DatabasePlan {
 /// What a restore would do now. Changes nothing.
 pub async fn plan(request: &DatabaseRequest<'_>) -> Result<DatabasePlan, DatabaseRestoreError> {
     let prepared = Prepared::find(request).await?;
-    let script = prepared.check().await?;
+    let (script, _) = prepared.check().await?;
     let server = |error: ServerError| DatabaseRestoreError::Refused(error.into());
     let admin = &prepared.admin;
     let present = admin.look(request.name).await.map_err(server)?;

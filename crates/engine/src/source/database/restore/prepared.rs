@@ -1,6 +1,10 @@
 //! A database of a set, found and read, before anything is touched.
 
+use std::collections::BTreeMap;
+
 use catalog::artifact::{Artifact, Kind};
+use catalog::census::Census;
+use catalog::layout::CENSUS;
 use catalog::manifest::Manifest;
 use postgres::restore::admin::Admin;
 use postgres::restore::roles::RolesScript;
@@ -58,8 +62,13 @@ impl<'a> Prepared<'a> {
         self.request.entry.path.join(&artifact.file)
     }
 
-    /// The dump and the roles are the files that were made.
-    pub async fn check(&self) -> Result<RolesScript, DatabaseRestoreError> {
+    /// The dump and the roles are the files that were made, and so is what tells what the database held.
+    pub async fn check(&self) -> Result<(RolesScript, Option<Census>), DatabaseRestoreError> {
+        let (label, dir) = (
+            self.request.label.to_owned(),
+            self.request.entry.path.clone(),
+        );
+        let manifest = self.request.entry.manifest.as_ref().ok().cloned();
         let files = [
             (self.path(self.artifact), self.artifact.clone()),
             (self.path(self.roles), self.roles.clone()),
@@ -77,10 +86,19 @@ impl<'a> Prepared<'a> {
                 }
             }
             let (path, roles) = &files[1];
-            read_script(path, roles, &files[0].1).map_err(|error| DatabaseRestoreError::Different {
-                file: roles.file.to_string(),
+            let script = read_script(path, roles, &files[0].1).map_err(|error| {
+                DatabaseRestoreError::Different {
+                    file: roles.file.to_string(),
+                    reason: error.to_string(),
+                }
+            })?;
+            let held =
+                manifest.map_or_else(|| Ok(BTreeMap::new()), |manifest| manifest.censuses(&dir));
+            let mut held = held.map_err(|error| DatabaseRestoreError::Different {
+                file: CENSUS.to_owned(),
                 reason: error.to_string(),
-            })
+            })?;
+            Ok((script, held.remove(&label)))
         });
         read.await.unwrap_or_else(|panic| {
             Err(DatabaseRestoreError::Unusable {
