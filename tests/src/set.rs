@@ -11,6 +11,9 @@ use crate::stack::manifest;
 /// How a set is named.
 const ID: &str = "%Y%m%dT%H%M%SZ";
 
+/// What each database of a set held.
+pub const CENSUS: &str = "census.json.gz";
+
 /// A copy of a set as if it had been made earlier.
 pub fn older(set: &Path, ago: Duration) -> PathBuf {
     let name = set.file_name().unwrap().to_str().unwrap();
@@ -54,6 +57,35 @@ pub fn reseal(set: &Path) {
         }
         artifact["sha256"] = sha256(&path).into();
     }
+    if let Some(census) = manifest.get_mut("census") {
+        let path = set.join(CENSUS);
+        census["bytes"] = fs::metadata(&path).unwrap().len().into();
+        census["sha256"] = sha256(&path).into();
+    }
+    rewrite(set, &manifest);
+}
+
+/// Changes what a set says its databases held, with digests to match.
+pub fn change_census(set: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = set.join(CENSUS);
+    let mut held = serde_json::from_slice(&unzipped(&path)).unwrap();
+    change(&mut held);
+    replace(&path, held.to_string());
+}
+
+/// Puts what databases held into the manifest, where backupd had it before there was a file of its own.
+pub fn census_into_manifest(set: &Path) {
+    let path = set.join(CENSUS);
+    let held: serde_json::Value = serde_json::from_slice(&unzipped(&path)).unwrap();
+    let mut manifest = manifest(set);
+    for artifact in manifest["artifacts"].as_array_mut().unwrap() {
+        let label = artifact["label"].as_str().unwrap();
+        if artifact["kind"] == "database" {
+            artifact["census"] = held[label].clone();
+        }
+    }
+    manifest.as_object_mut().unwrap().remove("census");
+    fs::remove_file(path).unwrap();
     rewrite(set, &manifest);
 }
 
@@ -70,6 +102,10 @@ pub fn rewrite(set: &Path, manifest: &serde_json::Value) {
             sum.as_str().unwrap(),
             file.as_str().unwrap()
         ));
+    }
+    if let Some(census) = manifest.get("census") {
+        let sum = census["sha256"].as_str().unwrap();
+        sums.push_str(&format!("{sum}  {CENSUS}\n"));
     }
     sums.push_str(&format!("{}  manifest.json\n", sha256(&path)));
     fs::write(set.join("SHA256SUMS"), sums).unwrap();

@@ -13,7 +13,7 @@ use crate::backupd::{Backupd, Outcome};
 use crate::fault::{Action, Fault, Report};
 use crate::host::command;
 use crate::server::PgServer;
-use crate::set::{older, rewrite};
+use crate::set::{CENSUS, older, rewrite};
 use crate::stack::{manifest, names, sets};
 use crate::tree::{self, Node};
 
@@ -280,6 +280,12 @@ impl Shelf {
                 return Err(format!("{file} is not what the manifest says"));
             }
             files.insert(file.to_owned());
+        }
+        if let Some(census) = manifest.get("census") {
+            if census["sha256"] != tree::sha256(&set.join(CENSUS)) {
+                return Err(format!("{CENSUS} is not what the manifest says"));
+            }
+            files.insert(CENSUS.to_owned());
         }
         let there: BTreeSet<String> = names(set).into_iter().collect();
         if there != files {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use catalog::manifest::Manifest;
-use engine::run::{Finished, RunError};
+use engine::backup::{Finished, RunError};
 use postgres::words::counted;
 use serde::{Deserialize, Serialize};
 

@@ -18,7 +18,7 @@ use crate::accepted::Accepted;
 use crate::anomaly::Anomaly;
 use crate::drill::DrillReport;
 use crate::history::{History, damaged};
-use crate::layout::{self, Aside, MANIFEST, SUMS};
+use crate::layout::{self, Aside};
 use crate::manifest::{Manifest, ManifestError};
 use crate::remembered::{Detail, Remembered};
 use crate::set::{Selector, SetId};
@@ -328,8 +328,7 @@ impl Catalog {
         for entry in fs::read_dir(&partial.dir)? {
             let entry = entry?;
             let name = entry.file_name();
-            let mut artifacts = manifest.artifacts.iter();
-            if name == MANIFEST || name == SUMS || artifacts.any(|one| name == *one.file) {
+            if manifest.files().any(|file| name == file) {
                 continue;
             }
             if entry.file_type()?.is_dir() {

@@ -9,6 +9,8 @@ use crate::set::SetId;
 
 /// A set's manifest.
 pub const MANIFEST: &str = "manifest.json";
+/// What each database of a set held.
+pub const CENSUS: &str = "census.json.gz";
 /// A set's digests, as sha256sum writes them.
 pub const SUMS: &str = "SHA256SUMS";
 /// backupd's own directory.

@@ -5,8 +5,10 @@
 
 pub mod accepted;
 pub mod anomaly;
+pub mod artifact;
 pub mod catalog;
 pub mod census;
+pub mod census_file;
 pub mod compression;
 pub mod drill;
 pub mod history;
@@ -14,5 +16,8 @@ pub mod identity;
 pub mod layout;
 pub mod lock;
 pub mod manifest;
+mod moment;
+pub mod name;
 pub mod remembered;
 pub mod set;
+pub mod storage;

@@ -4,23 +4,18 @@ use std::io;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use stream::durable;
 use stream::read::{hash_file, read_regular};
-use stream::words::counted;
 
 use crate::anomaly::Anomaly;
-use crate::census::Census;
-use crate::compression::Compression;
-use crate::identity::Identity;
-use crate::layout::{MANIFEST, SUMS};
+use crate::artifact::Artifact;
+use crate::layout::{CENSUS, MANIFEST, SUMS};
 use crate::set::SetId;
+use crate::storage::Storage;
 
 /// Bytes of a manifest that are read: some hundred thousand tables with all that is kept of them.
 const BYTES_MOST: u64 = 256 * 1024 * 1024;
-/// Bytes of a name that file systems take.
-const NAME_MOST: usize = 255;
 /// The version that is written, and the newest that is understood.
 const VERSION: u32 = 1;
 
@@ -36,10 +31,10 @@ pub struct Manifest {
     /// Who asked for the run.
     pub trigger: String,
     /// When it began.
-    #[serde(with = "moment")]
+    #[serde(with = "crate::moment")]
     pub started_at: DateTime<Utc>,
     /// When it ended; none while it runs.
-    #[serde(with = "optional_moment")]
+    #[serde(with = "crate::moment::optional")]
     pub finished_at: Option<DateTime<Utc>>,
     /// The machine.
     pub host: String,
@@ -52,6 +47,9 @@ pub struct Manifest {
     pub steps: Vec<StepRecord>,
     /// Whole files only.
     pub artifacts: Vec<Artifact>,
+    /// What each database held; none of a set without, or of one that has it in its artifacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub census: Option<CensusFile>,
     /// About the Storage archive.
     #[serde(default)]
     pub storage: Option<Storage>,
@@ -83,7 +81,7 @@ pub struct StepRecord {
     /// How it ended.
     pub status: StepStatus,
     /// When it began.
-    #[serde(with = "moment")]
+    #[serde(with = "crate::moment")]
     pub started_at: DateTime<Utc>,
     /// How long it took.
     pub duration_ms: u64,
@@ -110,278 +108,13 @@ pub enum StepStatus {
     Skipped,
 }
 
-/// One file of a set.
+/// `census.json.gz`, as a manifest tells of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// Its name in the set: one plain name, so that no path made with it leads out.
-    #[serde(deserialize_with = "plain_name")]
-    pub file: String,
-    /// What it is.
-    pub kind: Kind,
-    /// Of its source; a plain name too.
-    #[serde(deserialize_with = "plain_name")]
-    pub label: String,
-    /// The database it came from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
-    /// The directory it came from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// What tells its source from another of the same label.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
-    /// The program that made it, with its version.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool: Option<String>,
-    /// `plain`, `custom` or `tar`.
-    pub format: String,
-    /// How the file as a whole is compressed.
-    pub compression: Compression,
+pub struct CensusFile {
     /// On disk.
     pub bytes: u64,
-    /// Before compression.
-    pub raw_bytes: u64,
     /// Of the file on disk, in hex.
     pub sha256: String,
-    /// Rows per table of a dump.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tables: Option<Vec<TableRows>>,
-    /// Large objects of a dump.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub large_objects: Option<LargeObjects>,
-    /// What the database held in the snapshot that was dumped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub census: Option<Census>,
-    /// What the dumped database carries besides its content: encoding and locale, owner, settings, privileges, comment. Written and
-    /// read by the crate that knows servers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database: Option<serde_json::Value>,
-    /// What an archive holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tree: Option<Tree>,
-    /// Whether a roles file holds password hashes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passwords_included: Option<bool>,
-}
-
-/// What an artifact is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A dump of one database.
-    Database,
-    /// Roles, and settings of a database.
-    Roles,
-    /// Supabase Storage's files.
-    Storage,
-    /// An extra path.
-    Files,
-}
-
-/// A database an artifact came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// Name, address or socket directory.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Its name.
-    pub database: String,
-    /// The role that read it.
-    pub user: String,
-    /// `15.8`.
-    pub server_version: String,
-    /// `pg_database_size` when the run began.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub database_bytes: Option<u64>,
-}
-
-impl Source {
-    /// Major version of its server.
-    pub fn major(&self) -> Option<u32> {
-        self.server_version.split('.').next()?.parse().ok()
-    }
-}
-
-/// Rows of a table in a dump.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableRows {
-    /// `schema.table`, quoted as the dump quotes it.
-    pub table: String,
-    /// Rows.
-    pub rows: u64,
-    /// Bytes of their lines in a plain dump, without newlines.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
-    /// Of all of them, in any order: the sum modulo 2^128 of XXH3 of each row's line, in hex.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
-}
-
-/// Large objects of a dump.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LargeObjects {
-    /// How many.
-    pub count: u64,
-    /// Bytes in them.
-    pub bytes: u64,
-    /// Of all of them, in any order: the sum modulo 2^128 of XXH3 of `OID:` and each one's content in hex.
-    pub digest: String,
-}
-
-/// What an archive holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tree {
-    /// Regular files.
-    pub files: u64,
-    /// Directories, the root among them.
-    pub directories: u64,
-    /// Symbolic links.
-    pub symlinks: u64,
-    /// Further names of files.
-    pub hard_links: u64,
-    /// Sum of the files' sizes.
-    pub bytes: u64,
-    /// Digest of names, sizes, modes, owners and extended attributes, in any order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub attributes: Option<String>,
-}
-
-/// About the Storage archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Storage {
-    /// Regular files.
-    pub files: u64,
-    /// Sum of their sizes.
-    pub bytes: u64,
-    /// The first files that changed while they were read.
-    pub changed: Vec<Changed>,
-    /// How many there were.
-    #[serde(default)]
-    pub changed_total: u64,
-    /// How the files agree with the rows of `storage.objects` in the snapshot that was dumped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reconcile: Option<Reconcile>,
-}
-
-/// Objects of the database against files of the archive.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reconcile {
-    /// Directories between the root and the buckets, `stub/stub`; empty for none.
-    pub prefix: String,
-    /// Whether a file is named by its object's version, in a directory of the object's name.
-    pub versioned: bool,
-    /// Objects in the database that should have a file.
-    pub objects: u64,
-    /// Files in the archive.
-    pub files: u64,
-    /// Objects whose file is there and is right.
-    pub matched: u64,
-    /// Of these, those whose content was compared by MD5.
-    pub hashed: u64,
-    /// Objects without a file.
-    pub missing: Faults,
-    /// Objects whose file has another size.
-    pub size_mismatch: Faults,
-    /// Objects whose file has the size and another content.
-    pub content_mismatch: Faults,
-    /// Files without an object, which is no fault: uploads during the run, and what the service keeps for itself.
-    pub extra: Faults,
-    /// Objects that were deleted or replaced before their file was read, which is no fault.
-    pub deleted_meanwhile: Faults,
-}
-
-/// How many, and the first of them by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Faults {
-    /// All of them.
-    pub total: u64,
-    /// The first 100, `bucket/name` for objects, the path below the root for files.
-    pub names: Vec<String>,
-}
-
-impl Faults {
-    /// Names that are kept.
-    const NAMED: usize = 100;
-
-    /// One more.
-    pub fn add(&mut self, name: impl Into<String>) {
-        self.total += 1;
-        if self.names.len() < Self::NAMED {
-            self.names.push(name.into());
-        }
-    }
-}
-
-impl Faults {
-    /// How many objects are so: `1 object has no file`, `2 objects have no file`.
-    pub fn told(&self, what: &str) -> String {
-        let objects = counted(self.total, "object");
-        if self.total == 1 {
-            format!("{objects} {}", what.replacen("have", "has", 1))
-        } else {
-            format!("{objects} {what}")
-        }
-    }
-}
-
-impl Reconcile {
-    /// Faults of `later`, a comparison of what was restored, that this one did not have.
-    pub fn new_faults(&self, later: &Self) -> Vec<String> {
-        let known = [
-            &self.missing,
-            &self.size_mismatch,
-            &self.content_mismatch,
-            &self.deleted_meanwhile,
-        ];
-        let total = |faults: &[&Faults]| faults.iter().map(|faults| faults.total).sum::<u64>();
-        let found = later.faults();
-        let all_named = known
-            .iter()
-            .all(|faults| faults.total == faults.names.len() as u64);
-        if !all_named {
-            // Names beyond the first are not kept: then the numbers tell.
-            let now = total(&found.map(|(_, faults)| faults));
-            let more = now.saturating_sub(total(&known));
-            return if more == 0 {
-                Vec::new()
-            } else {
-                vec![format!(
-                    "{more} more objects lack their file than when the set was made"
-                )]
-            };
-        }
-        let is_known = |name: &String| known.iter().any(|faults| faults.names.contains(name));
-        let mut words = Vec::new();
-        for (what, faults) in found {
-            let new = faults.names.iter().filter(|name| !is_known(name));
-            words.extend(
-                new.map(|name| format!("object {name}: {}", what.replacen("have", "has", 1))),
-            );
-            if faults.total > faults.names.len() as u64 {
-                words.push(faults.told(what));
-            }
-        }
-        words
-    }
-
-    /// The faults with their words, of several objects.
-    pub fn faults(&self) -> [(&'static str, &Faults); 3] {
-        [
-            ("have no file", &self.missing),
-            ("have a file of another size", &self.size_mismatch),
-            ("have a file of another content", &self.content_mismatch),
-        ]
-    }
-}
-
-/// A file that changed while it was read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
-    /// Below the root.
-    pub path: String,
-    /// `grew`, `shrank`, `vanished` or `modified`.
-    pub what: String,
 }
 
 /// About Keycloak's database.
@@ -428,6 +161,7 @@ impl Manifest {
             tools: None,
             steps: Vec::new(),
             artifacts: Vec::new(),
+            census: None,
             storage: None,
             keycloak: None,
             anomalies: Vec::new(),
@@ -478,6 +212,20 @@ impl Manifest {
         durable::write_atomic(&dir.join(SUMS), sums_text(self, &sha256).as_bytes())
     }
 
+    /// The names of the files that its set has.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let written = self.sizes().map(|(file, _)| file);
+        written.chain([MANIFEST, SUMS])
+    }
+
+    /// The files that it knows the bytes of, with their number.
+    pub fn sizes(&self) -> impl Iterator<Item = (&str, u64)> {
+        let artifacts = self.artifacts.iter();
+        let artifacts = artifacts.map(|artifact| (artifact.file.as_str(), artifact.bytes));
+        let census = self.census.as_ref().map(|census| (CENSUS, census.bytes));
+        artifacts.chain(census)
+    }
+
     /// Whether the run succeeded and its content was read back whole.
     pub fn is_good(&self) -> bool {
         self.status == RunStatus::Succeeded
@@ -515,60 +263,11 @@ pub fn sums_text(manifest: &Manifest, manifest_sha256: &str) -> String {
     for artifact in &manifest.artifacts {
         text.push_str(&format!("{}  {}\n", artifact.sha256, artifact.file));
     }
+    if let Some(census) = &manifest.census {
+        text.push_str(&format!("{}  {CENSUS}\n", census.sha256));
+    }
     text.push_str(&format!("{manifest_sha256}  {MANIFEST}\n"));
     text
-}
-
-/// A name of one component, no hidden one: a manifest may be anybody's, and names of it become paths.
-fn plain_name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let name = String::deserialize(from)?;
-    let plain = !name.is_empty()
-        && name.len() <= NAME_MOST
-        && !name.starts_with('.')
-        && !name.contains(['/', '\0']);
-    if plain {
-        Ok(name)
-    } else {
-        let name: String = name.chars().take(NAME_MOST).collect();
-        Err(D::Error::custom(format!("{name:?} is no plain file name")))
-    }
-}
-
-/// RFC 3339 in UTC with milliseconds.
-mod moment {
-    use super::{DateTime, Deserialize, Deserializer, Serializer, Utc};
-
-    pub fn serialize<S: Serializer>(moment: &DateTime<Utc>, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&moment.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<DateTime<Utc>, D::Error> {
-        DateTime::deserialize(from)
-    }
-}
-
-mod optional_moment {
-    use super::{DateTime, Deserialize, Deserializer, Serializer, Utc};
-
-    #[allow(
-        clippy::ref_option,
-        reason = "serde's `with` passes a reference to the field"
-    )]
-    pub fn serialize<S: Serializer>(
-        moment: &Option<DateTime<Utc>>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        match moment {
-            Some(moment) => super::moment::serialize(moment, to),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<DateTime<Utc>>, D::Error> {
-        Option::deserialize(from)
-    }
 }
 
 #[cfg(test)]

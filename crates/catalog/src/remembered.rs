@@ -114,12 +114,16 @@ impl Remembered {
 /// Takes away what is large and not asked for.
 fn reduce(manifest: &mut Manifest, detail: Detail) {
     for artifact in &mut manifest.artifacts {
-        artifact.census = None;
-        artifact.database = None;
+        if let Some(dump) = artifact.dump_mut() {
+            dump.census = None;
+            dump.properties = None;
+        }
     }
     if detail == Detail::Brief {
         for artifact in &mut manifest.artifacts {
-            artifact.tables = None;
+            if let Some(dump) = artifact.dump_mut() {
+                dump.tables = None;
+            }
         }
         for step in &mut manifest.steps {
             step.notes = Vec::new();

@@ -2,8 +2,9 @@
 
 use catalog::anomaly::Anomaly;
 use catalog::drill::DrillReport;
-use catalog::manifest::{Reconcile, RunStatus, StepRecord};
+use catalog::manifest::{RunStatus, StepRecord};
 use catalog::set::SetId;
+use catalog::storage::Reconcile;
 use serde::{Deserialize, Serialize};
 
 /// One thing that happened.

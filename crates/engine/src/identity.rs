@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use catalog::artifact::{Artifact, Kind};
 use catalog::identity::Identity;
-use catalog::manifest::{Artifact, Kind};
 use chrono::{DateTime, SecondsFormat, Utc};
 use postgres::dsn::Dsn;
 use postgres::server::{Facts, Server};
@@ -46,10 +46,13 @@ pub fn of_tree(root: &Path) -> Option<Identity> {
 
 /// Gives Storage's archive its source's identity. Extra paths have none: files and themes are replaced as wholes all the time.
 pub(crate) fn name_trees(artifacts: &mut [Artifact]) {
-    for artifact in artifacts.iter_mut().filter(|one| one.kind == Kind::Storage) {
+    for artifact in artifacts
+        .iter_mut()
+        .filter(|one| one.kind() == Kind::Storage)
+    {
         artifact.identity = artifact
-            .path
-            .as_ref()
+            .archive()
+            .and_then(|archive| archive.path.as_ref())
             .and_then(|root| of_tree(Path::new(root)));
     }
 }

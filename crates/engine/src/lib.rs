@@ -1,31 +1,24 @@
-//! The use-cases of backupd, one a file: check, run, verify, drill, prune, restore, survey.
+//! The use-cases of backupd: a backup (`backup`), its proof (`prove`), what becomes of it (`keep`), and what is restored (`source`'s
+//! kinds). They work on sources of whatever kind.
 //!
-//! The engine turns a checked [`Config`] into work on the `postgres`, `stream` and `catalog` crates and says what happens as
+//! The engine turns a checked [`Config`] into work on the `postgres`, `archive`, `stream` and `catalog` crates and says what happens as
 //! [`Event`]s. It reads no environment, prints nothing, and never knows who listens.
 
-pub mod anomaly;
+pub mod backup;
 pub mod caught;
 pub mod clock;
 pub mod config;
-mod content;
-pub mod drill;
+mod directory;
 pub mod event;
 pub mod finding;
 pub mod identity;
-mod ledger;
-pub mod plan;
-pub mod preflight;
-pub mod prune;
-pub mod reconcile;
-pub mod restore;
-pub mod run;
+pub mod keep;
+mod progress;
+pub mod prove;
+pub mod source;
 pub mod space;
 pub mod stack;
-mod steps;
-pub mod survey;
-pub mod turn;
-pub mod verify;
 
 pub use config::Config;
 pub use event::{Event, Observer};
-pub use ledger::tell_while;
+pub use progress::tell_while;

@@ -1,11 +1,10 @@
 //! How much room a run will need, and how much there is.
 
-pub(crate) mod sample;
-
 use std::io;
 use std::path::Path;
 
-use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::artifact::{Artifact, Kind};
+use catalog::manifest::Manifest;
 
 /// Dump size over `pg_database_size` when nothing better is known. The server's figure counts indexes and dead rows that a dump
 /// leaves out, and text compresses to a third or less; only random bytes in `bytea` columns reach 1.
@@ -107,16 +106,16 @@ pub fn estimate(sources: &[SourceSize], last: Option<&Manifest>) -> u64 {
 pub(crate) fn of_last(manifest: &Manifest, source: &SourceSize) -> Option<(u64, u64)> {
     let artifact = manifest.artifacts.iter().find(|artifact| {
         artifact.label == source.label
-            && (artifact.kind == Kind::Database) == source.is_database
-            && artifact.kind != Kind::Roles
+            && (artifact.kind() == Kind::Database) == source.is_database
+            && artifact.kind() != Kind::Roles
     })?;
     Some((artifact.bytes, source_bytes(artifact)?))
 }
 
 fn source_bytes(artifact: &Artifact) -> Option<u64> {
-    match artifact.kind {
-        Kind::Database => artifact.source.as_ref()?.database_bytes,
-        Kind::Storage | Kind::Files => artifact.tree.as_ref().map(|tree| tree.bytes),
+    match artifact.kind() {
+        Kind::Database => artifact.source()?.database_bytes,
+        Kind::Storage | Kind::Files => artifact.tree().map(|tree| tree.bytes),
         Kind::Roles => None,
     }
 }

@@ -262,6 +262,7 @@ fn nothing_in_the_place_of_a_sets_file_hangs_or_fills_the_memory() {
     for file in [
         "manifest.json",
         "SHA256SUMS",
+        "census.json.gz",
         "supabase_db.sql.gz",
         "supabase_roles.sql.gz",
         "storage_buckets.tar.gz",

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tests::backupd::{Backupd, binary};
 use tests::host::{bindir, command};
 use tests::server::{KEYCLOAK_PASSWORD, Options, PASSWORD, PgServer};
-use tests::set::{older, rewrite};
+use tests::set::{change_census, older};
 use tests::stack::Stack;
 
 /// An operator in a shell that has the stack's settings.
@@ -322,18 +322,10 @@ fn an_extension_that_the_server_lacks_is_a_no_with_its_package() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();
     let set = stack.only_set();
-    let mut manifest = stack.manifest(&set);
-    for artifact in manifest["artifacts"].as_array_mut().unwrap() {
-        let is_supabase = artifact["label"] == "supabase";
-        let extensions = artifact.pointer_mut("/census/kinds/extension/names");
-        if let Some(names) = extensions
-            .filter(|_| is_supabase)
-            .and_then(Value::as_array_mut)
-        {
-            names.push("absent_one".into());
-        }
-    }
-    rewrite(&set, &manifest);
+    change_census(&set, |held| {
+        let names = &mut held["supabase"]["kinds"]["extension"]["names"];
+        names.as_array_mut().unwrap().push("absent_one".into());
+    });
     let told = Operator::of(&stack).asks();
     assert!(
         told["because"]

@@ -292,24 +292,23 @@ fn what_needs_an_absent_extension_is_not_proven() {
     let stack = drilled();
     let set = stack.only_set();
     // As if the source had had an extension that no server has here, and a table that rests on it.
+    set::change_census(&set, |held| {
+        let census = &mut held["supabase"];
+        // Like a census of backupd 0.1.0, of names alone.
+        census.as_object_mut().unwrap().remove("facets");
+        for (kind, name) in [
+            ("extension", "vector"),
+            ("table", "public.embeddings"),
+            ("index", "public.embeddings_key"),
+        ] {
+            let names = &mut census["kinds"][kind]["names"];
+            names.as_array_mut().unwrap().push(name.into());
+        }
+        census["needs"]["vector"] =
+            serde_json::json!(["table public.embeddings", "index public.embeddings_key"]);
+    });
+    set::census_into_manifest(&set);
     let mut told = manifest(&set);
-    let census = &mut told["artifacts"][0]["census"];
-    // Like a census of backupd 0.1.0, of names alone.
-    census.as_object_mut().unwrap().remove("facets");
-    census["kinds"]["extension"]["names"]
-        .as_array_mut()
-        .unwrap()
-        .push("vector".into());
-    census["needs"]["vector"] =
-        serde_json::json!(["table public.embeddings", "index public.embeddings_key"]);
-    census["kinds"]["table"]["names"]
-        .as_array_mut()
-        .unwrap()
-        .push("public.embeddings".into());
-    census["kinds"]["index"]["names"]
-        .as_array_mut()
-        .unwrap()
-        .push("public.embeddings_key".into());
     told["artifacts"][0]["tables"]
         .as_array_mut()
         .unwrap()

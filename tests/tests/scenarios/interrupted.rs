@@ -15,6 +15,9 @@ const SLICE: usize = 60;
 /// What a soak has at least.
 const SOAK: usize = 400;
 
+/// Restores until one is halted at a certain statement.
+const TRIES: usize = 20;
+
 /// What is backed up: small, so that a restore is a fraction of a second.
 const SMALL: &str = "
 CREATE ROLE owner_of_small;
@@ -230,14 +233,19 @@ impl Campaign {
         }
     }
 
-    /// The messages that a restore has, each that is worth an interruption.
-    fn messages(&self) -> Vec<(usize, Message)> {
+    /// A restore that nobody interrupts; then all is as before.
+    fn restore_whole(&self) {
         self.proxy.begin(None);
         self.restore().succeed();
-        let messages = self.proxy.messages();
         assert_eq!(self.server.told("postgres"), self.restored);
         self.make_present();
         assert_eq!(self.state(), self.present);
+    }
+
+    /// The messages that a restore has, each that is worth an interruption.
+    fn messages(&self) -> Vec<(usize, Message)> {
+        self.restore_whole();
+        let messages = self.proxy.messages();
         let mut last = ' ';
         let mut numbered: Vec<_> = messages.into_iter().enumerate().collect();
         // One row of many says what the others do.
@@ -274,6 +282,41 @@ impl Campaign {
             }
         }
         Some(running.wait())
+    }
+
+    /// Interrupts a restore when the server has carried out its last statement and nobody has heard of it.
+    fn lose_the_last_answer(&self, way: Way) -> Outcome {
+        let last = |messages: &[Message]| {
+            let is_commit = |message: &Message| message.words.contains("COMMIT");
+            messages.iter().rposition(is_commit).unwrap()
+        };
+        self.restore_whole();
+        let mut at = last(&self.proxy.messages());
+        // Workers of the server come and go, so that a restore has a few messages more or less.
+        for _ in 0..TRIES {
+            self.proxy.begin(Some((at, When::After)));
+            let mut running = self.restore().spawn();
+            let halted = self.proxy.halted(|| running.has_ended());
+            if halted.is_some_and(|message| message.words.contains("COMMIT")) {
+                if way == Way::CrashServer {
+                    self.server.crash();
+                }
+                self.proxy.go_on(if way == Way::CrashServer {
+                    Then::DropAll
+                } else {
+                    Then::Drop
+                });
+                if way == Way::CrashServer {
+                    self.server.start_again();
+                }
+                return running.wait();
+            }
+            self.proxy.go_on(Then::Forward);
+            running.wait();
+            at = last(&self.proxy.messages());
+            self.make_present();
+        }
+        panic!("no restore was halted behind its last statement");
     }
 
     /// One case: what is wrong with it, or what it ended as.
@@ -422,6 +465,19 @@ fn content(told: &str) -> &str {
     told.find("CREATE SCHEMA")
         .or_else(|| told.find("CREATE TABLE"))
         .map_or("", |begin| &told[begin..])
+}
+
+#[test]
+fn a_restore_whose_last_answer_is_lost_is_told_as_done() {
+    let campaign = Campaign::new();
+    for way in [Way::LoseConnection, Way::CrashServer] {
+        let outcome = campaign.lose_the_last_answer(way);
+        assert_eq!(outcome.code, Some(0), "{way:?}: {outcome}");
+        assert!(outcome.stdout.contains("is back"), "{outcome}");
+        assert!(outcome.stdout.contains("carried out"), "{outcome}");
+        assert_eq!(campaign.server.told("postgres"), campaign.restored);
+        campaign.make_present();
+    }
 }
 
 #[test]

@@ -58,16 +58,10 @@ fn a_plan_tells_of_everything_that_is_in_the_way() {
     });
     stack.backupd(["run"]).succeed();
     let set = stack.only_set();
-    let mut told = stack.manifest(&set);
-    let artifacts = told["artifacts"].as_array_mut().unwrap();
-    let supabase = artifacts
-        .iter_mut()
-        .find(|artifact| artifact["label"] == "supabase" && artifact["kind"] == "database");
-    supabase.unwrap()["census"]["kinds"]["extension"]["names"]
-        .as_array_mut()
-        .unwrap()
-        .push("pg_nowhere".into());
-    set::rewrite(&set, &told);
+    set::change_census(&set, |held| {
+        let names = &mut held["supabase"]["kinds"]["extension"]["names"];
+        names.as_array_mut().unwrap().push("pg_nowhere".into());
+    });
     for (database, table) in [("postgres", "public.posts"), ("keycloak", "realm")] {
         let hold = format!(
             "BEGIN; LOCK TABLE {table} IN ACCESS SHARE MODE; PREPARE TRANSACTION 'of {database}'"

@@ -1,8 +1,9 @@
 //! `backupd check`: preflight alone.
 
+use engine::backup::preflight::preflight;
 use engine::clock;
 use engine::finding::Outcome;
-use engine::preflight::{Look, preflight};
+use engine::source::Look;
 
 use super::exit::{Exit, Refusal};
 use super::print::{print_json, print_text};

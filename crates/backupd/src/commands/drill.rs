@@ -2,7 +2,8 @@
 
 use catalog::catalog::Entry;
 use catalog::drill::{DrillReport, DrillVerdict};
-use engine::drill::{DrillError, DrillRequest, drill};
+use engine::prove::drill::drill;
+use engine::source::proving::{DrillError, DrillRequest};
 use postgres::tools::Tools;
 use postgres::words::{counted, one_line, printable};
 

@@ -4,7 +4,7 @@ use catalog::catalog::Catalog;
 use catalog::history::History;
 use catalog::lock::Lock;
 use engine::clock;
-use engine::prune::{Pruned, decide, prune};
+use engine::keep::prune::{Pruned, decide, prune};
 
 use super::exit::{Exit, Refusal};
 use super::print::{print_json, print_text};

@@ -1,8 +1,8 @@
 //! `backupd run`: one set, made in this process.
 
+use engine::backup::Turn;
+use engine::backup::{Origin, run};
 use engine::clock;
-use engine::run::{Origin, run};
-use engine::turn::Turn;
 
 use catalog::set::Selector;
 

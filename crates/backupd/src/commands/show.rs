@@ -18,7 +18,9 @@ pub fn execute(asked: &OneSet, environment: &Environment) -> Result<Exit, Refusa
     if asked.output.json {
         // Settings of a database may be secrets (Supabase's jwt_secret): they stay in the set.
         for artifact in &mut manifest.artifacts {
-            artifact.database = None;
+            if let Some(dump) = artifact.dump_mut() {
+                dump.properties = None;
+            }
         }
         print_json(&manifest)?;
     } else {

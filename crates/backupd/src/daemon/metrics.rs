@@ -1,10 +1,11 @@
 //! `/metrics`, in Prometheus' text format. Everything comes from the report and the survey; nothing is counted in memory, so a restart
 //! resets nothing. Names, units and labels are described in docs/operations.md.
 
+use catalog::artifact::{Artifact, Kind};
 use catalog::drill::DrillVerdict;
-use catalog::manifest::{Artifact, Kind, StepStatus};
+use catalog::manifest::StepStatus;
 use chrono::{DateTime, Utc};
-use engine::survey::{RunResult, Survey};
+use engine::keep::survey::{RunResult, Survey};
 use policy::verdict::Health;
 use prometheus::{Encoder, GaugeVec, IntCounterVec, Opts, Registry, TextEncoder};
 
@@ -242,7 +243,7 @@ fn newest_good(page: &Page, survey: &Survey, now: DateTime<Utc>) -> prometheus::
         return Ok(());
     };
     let artifacts = manifest.artifacts.iter();
-    let labels = |artifact: &'_ Artifact| vec![artifact.file.clone(), artifact.label.clone()];
+    let labels = |artifact: &'_ Artifact| vec![artifact.file.to_string(), artifact.label.clone()];
     for (name, help, value) in [
         (
             "artifact_bytes",
@@ -274,14 +275,9 @@ fn newest_good(page: &Page, survey: &Survey, now: DateTime<Utc>) -> prometheus::
         &["source"],
         artifacts
             .clone()
-            .filter(|artifact| artifact.kind == Kind::Database)
+            .filter(|artifact| artifact.kind() == Kind::Database)
             .filter_map(|artifact| {
-                let rows: u64 = artifact
-                    .tables
-                    .as_ref()?
-                    .iter()
-                    .map(|table| table.rows)
-                    .sum();
+                let rows: u64 = artifact.tables()?.iter().map(|table| table.rows).sum();
                 Some((vec![artifact.label.as_str()], rows as f64))
             }),
     )?;
@@ -310,7 +306,7 @@ fn newest_good(page: &Page, survey: &Survey, now: DateTime<Utc>) -> prometheus::
         "Files in each tree of the newest good set.",
         &["source"],
         artifacts.filter_map(|artifact| {
-            let tree = artifact.tree.as_ref()?;
+            let tree = artifact.tree()?;
             Some((vec![artifact.label.as_str()], tree.files as f64))
         }),
     )

@@ -7,8 +7,10 @@ pub mod control;
 mod driller;
 mod hosts;
 mod http;
+mod jobs;
 mod live;
 mod metrics;
+mod name;
 mod page;
 mod plot;
 mod runner;
@@ -20,9 +22,7 @@ use std::time::Duration;
 
 use catalog::history::{Happening, History};
 use engine::clock;
-use engine::run::Origin;
-use engine::turn::tidy;
-use policy::schedule::{Known, Plan, Timetable};
+use engine::keep::sweep::tidy;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -32,6 +32,7 @@ use tracing::{info, warn};
 
 use crate::settings::Service;
 use driller::Driller;
+use jobs::{jobs, log_coming};
 use runner::Runner;
 use scheduler::Scheduler;
 use state::State;
@@ -98,8 +99,10 @@ pub async fn serve(service: Service, cancel: &CancellationToken) -> Result<(), S
 
     let tasks = TaskTracker::new();
     let (tell_ended, ended) = mpsc::unbounded_channel();
+    let driller = Arc::new(Driller::new(state.clone(), cancel.clone(), tasks.clone()));
     let runner = Arc::new(Runner::new(
         state.clone(),
+        driller.clone(),
         cancel.clone(),
         tasks.clone(),
         tell_ended,
@@ -118,12 +121,10 @@ pub async fn serve(service: Service, cancel: &CancellationToken) -> Result<(), S
     if std::process::id() == 1 {
         tokio::spawn(stream::orphans::reap(answering.clone()));
     }
+    log_coming(&state);
     let scheduler = Scheduler {
-        timetable: timetable(&state),
-        driller: Arc::new(Driller::new(state.clone(), cancel.clone(), tasks.clone())),
-        drills: drill_timetable(&state),
+        jobs: jobs(&state, &runner, &driller),
         state,
-        runner,
         ended,
     };
     let kept = scheduler.keep(cancel.clone()).await;
@@ -151,7 +152,7 @@ pub async fn serve(service: Service, cancel: &CancellationToken) -> Result<(), S
 /// Cleans up after a killed run and writes the start into history. A directory that does not let this be is health's to complain of.
 fn begin_history(service: &Service) {
     let dir = &service.config.backup_dir;
-    match engine::drill::sweep_unless_busy(dir) {
+    match engine::prove::drill::sweep_unless_busy(dir) {
         Ok(false) => {}
         Ok(true) => warn!("removed what a killed drill left behind"),
         Err(error) => warn!("what a killed drill left behind could not be removed: {error}"),
@@ -172,48 +173,6 @@ fn begin_history(service: &Service) {
     {
         warn!("the history cannot be written: {error}");
     }
-}
-
-fn timetable(state: &State) -> Timetable {
-    let now = clock::now();
-    let service = &state.service;
-    let survey = state.survey();
-    let plan = Plan {
-        schedule: service.schedule.clone(),
-        jitter: service.jitter,
-        host: Origin::here("", "").host,
-        catch_up: service.catch_up,
-        retries: service.retries,
-    };
-    let known = Known {
-        newest_good: survey.newest_made(now).map(|entry| entry.id.time()),
-        interrupted: survey.was_interrupted(),
-    };
-    Timetable::begin(plan, known, now)
-}
-
-/// Drills are tried once at their moment; one that was missed is made up for, as runs are.
-fn drill_timetable(state: &State) -> Timetable {
-    let service = &state.service;
-    let plan = Plan {
-        schedule: service.drills.schedule.clone(),
-        jitter: Duration::ZERO,
-        host: String::new(),
-        catch_up: service.catch_up,
-        retries: 0,
-    };
-    let known = Known {
-        // Before the first there is nothing to make up for.
-        newest_good: Some(
-            state
-                .survey()
-                .last_drill
-                .as_ref()
-                .map_or_else(clock::now, |drill| drill.ended_at),
-        ),
-        interrupted: false,
-    };
-    Timetable::begin(plan, known, clock::now())
 }
 
 /// SIGHUP means "read your settings anew" to many daemons; a process's environment cannot change.

@@ -4,8 +4,8 @@
 use catalog::catalog::Entry;
 use catalog::manifest::{Manifest, RunStatus, StepRecord, StepStatus};
 use chrono::{DateTime, TimeDelta, Utc};
+use engine::keep::survey::{DETAILED, Survey};
 use engine::space::human;
-use engine::survey::{DETAILED, Survey};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use policy::schedule::Schedule;
 use policy::verdict::{Health, span};
@@ -258,11 +258,8 @@ fn largest_tables(made: &[(&Entry, &Manifest)]) -> Vec<(String, String)> {
         .into_iter()
         .flat_map(|(_, manifest)| &manifest.artifacts)
         .flat_map(|artifact| {
-            artifact
-                .tables
-                .iter()
-                .flatten()
-                .map(|table| (table.rows, artifact.label.clone(), table.table.clone()))
+            let tables = artifact.tables().unwrap_or_default().iter();
+            tables.map(|table| (table.rows, artifact.label.clone(), table.table.clone()))
         })
         .filter(|(rows, _, _)| *rows > 0)
         .collect();
@@ -278,9 +275,8 @@ fn rows(manifest: &Manifest, source: &str, table: &str) -> Option<u64> {
     let tables = manifest
         .artifacts
         .iter()
-        .find(|artifact| artifact.label == source && artifact.tables.is_some())?
-        .tables
-        .as_ref()?;
+        .find(|artifact| artifact.label == source && artifact.tables().is_some())?
+        .tables()?;
     tables
         .iter()
         .find(|counted| counted.table == table)

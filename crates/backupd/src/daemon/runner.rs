@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use catalog::set::SetId;
+use engine::backup::{Finished, Origin, RunError, Turn, run};
 use engine::caught::caught;
-use engine::run::{Finished, Origin, RunError, run};
-use engine::turn::Turn;
+
 use engine::{Event, Observer, clock};
 use policy::schedule::Ended;
 use std::sync::OnceLock;
@@ -14,6 +14,8 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::driller::Driller;
+use super::name::Name;
 use super::state::State;
 use crate::outcome::Outcome;
 use crate::render::progress::Progress;
@@ -41,16 +43,19 @@ pub struct Runner {
     /// Whether a run of this daemon has made a good set: from then on its runs by themselves are not careful.
     has_run: AtomicBool,
     /// To the scheduler.
-    ended: mpsc::UnboundedSender<Ended>,
+    ended: mpsc::UnboundedSender<(Name, Ended)>,
+    /// What drills every good set, where that is wanted.
+    driller: Arc<Driller>,
 }
 
 impl Runner {
     /// Runs are cancelled by `cancel` and counted by `tasks`; their ends are told through `ended`.
     pub fn new(
         state: Arc<State>,
+        driller: Arc<Driller>,
         cancel: CancellationToken,
         tasks: TaskTracker,
-        ended: mpsc::UnboundedSender<Ended>,
+        ended: mpsc::UnboundedSender<(Name, Ended)>,
     ) -> Self {
         Self {
             state,
@@ -60,6 +65,7 @@ impl Runner {
             active: AtomicUsize::new(0),
             has_run: AtomicBool::new(false),
             ended,
+            driller,
         }
     }
 
@@ -111,9 +117,12 @@ impl Runner {
             if let Some(how) = how(&ended) {
                 if how == Ended::Well {
                     runner.has_run.store(true, Ordering::SeqCst);
+                    if runner.state.service.drills.always {
+                        runner.driller.begin();
+                    }
                 }
                 // The scheduler ends only together with the daemon.
-                let _ = runner.ended.send(how);
+                let _ = runner.ended.send((Name::Run, how));
             }
             if let Err(error) = &ended {
                 tracing::error!("{error}");

@@ -13,9 +13,9 @@ use catalog::remembered::Remembered;
 use catalog::set::SetId;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use engine::anomaly::waits;
+use engine::backup::strangers::waits;
 use engine::clock;
-use engine::survey::{LastDrill, LastRun, Probe, RunResult, Survey, survey};
+use engine::keep::survey::{LastDrill, LastRun, Probe, RunResult, Survey, survey};
 use policy::schedule::{Next, Schedule};
 use policy::verdict::{self, Drills, Situation, Verdict, span};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::live::{Current, Live};
+use super::name::Name;
 use crate::render::anomaly::{held, in_short};
 use crate::render::remedy::Where;
 use crate::settings::Service;
@@ -45,8 +46,7 @@ pub struct State {
     pub live: Live,
     survey: Mutex<Arc<Survey>>,
     remembered: Mutex<Remembered>,
-    next: Mutex<Option<Next>>,
-    next_drill: Mutex<Option<DateTime<Utc>>>,
+    next: Mutex<BTreeMap<Name, Next>>,
     drilling: AtomicBool,
     started: Instant,
     started_at: DateTime<Utc>,
@@ -164,8 +164,7 @@ impl State {
             live: Live::default(),
             survey: Mutex::new(Arc::new(first)),
             remembered: Mutex::new(remembered),
-            next: Mutex::new(None),
-            next_drill: Mutex::new(None),
+            next: Mutex::default(),
             drilling: AtomicBool::new(false),
             started: Instant::now(),
             started_at: now,
@@ -231,11 +230,25 @@ impl State {
     }
 
     /// The scheduler is alive.
-    pub fn beat(&self, next: Option<Next>, next_drill: Option<DateTime<Utc>>) {
+    pub fn beat(&self, next: BTreeMap<Name, Next>) {
         *lock(&self.next) = next;
-        *lock(&self.next_drill) = next_drill;
         self.heartbeat
             .store(self.started.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    fn next(&self, job: Name) -> Option<Next> {
+        lock(&self.next).get(&job).copied()
+    }
+
+    /// A moment as people here tell it: in the schedule's zone.
+    pub fn local(&self, moment: DateTime<Utc>) -> String {
+        match &self.service.schedule {
+            Some(schedule) => moment
+                .with_timezone(&schedule.zone())
+                .format("%Y-%m-%d %H:%M:%S %Z")
+                .to_string(),
+            None => moment.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        }
     }
 
     /// A drill has begun, or ended.
@@ -273,14 +286,14 @@ impl State {
                 })
                 .collect(),
             waiting: survey.waiting.clone(),
-            next_run: (*lock(&self.next)).map(|next| NextRun {
+            next_run: self.next(Name::Run).map(|next| NextRun {
                 at: next.at,
                 reason: next.reason.name().to_owned(),
             }),
             drilling: self.drilling.load(Ordering::SeqCst),
             last_drill: survey.last_drill.clone(),
             last_proof: survey.last_proof.clone(),
-            next_drill: *lock(&self.next_drill),
+            next_drill: self.next(Name::Drill).map(|next| next.at),
             heartbeat_age_seconds: silence.num_seconds(),
             disk: Disk {
                 good_sets: survey.good(now),

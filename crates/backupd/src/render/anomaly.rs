@@ -5,7 +5,7 @@ use std::path::Path;
 use catalog::anomaly::{Anomaly, Quantity, Written};
 use catalog::catalog::Found;
 use catalog::set::SetId;
-use engine::anomaly::named;
+use engine::backup::strangers::named;
 use engine::finding::Fault;
 use engine::space::human;
 use postgres::words::one_line;

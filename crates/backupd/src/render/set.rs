@@ -1,8 +1,9 @@
 //! A set as people read it.
 
-use catalog::manifest::{Manifest, Reconcile, RunStatus, StepStatus};
+use catalog::manifest::{Manifest, RunStatus, StepStatus};
+use catalog::storage::Reconcile;
+use engine::keep::survey::RunResult;
 use engine::space::human;
-use engine::survey::RunResult;
 
 use postgres::words::counted;
 
@@ -57,14 +58,14 @@ pub fn manifest(manifest: &Manifest) -> String {
     }
     let mut files = Table::new(&["FILE", "SIZE", "UNPACKED", "HOLDS"]);
     for artifact in &manifest.artifacts {
-        let holds = match (&artifact.tables, &artifact.tree) {
+        let holds = match (artifact.tables(), artifact.tree()) {
             (Some(tables), _) => format!(
                 "{} in {}",
                 counted(tables.iter().map(|table| table.rows).sum::<u64>(), "row"),
                 counted(tables.len() as u64, "table")
             ),
             (None, Some(tree)) => format!("{}, {}", counted(tree.files, "file"), human(tree.bytes)),
-            (None, None) => match artifact.passwords_included {
+            (None, None) => match artifact.has_passwords() {
                 Some(true) => "roles and settings, password hashes included".to_owned(),
                 Some(false) => "roles and settings, WITHOUT password hashes".to_owned(),
                 None => String::new(),

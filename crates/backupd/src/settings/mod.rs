@@ -23,7 +23,7 @@ use catalog::manifest::Manifest;
 use chrono::{DateTime, Utc};
 use engine::Config;
 use engine::config::{DatabaseSource, ToolSearch, TreeSource};
-use engine::restore::database::ways_in;
+use engine::source::database::ways_in;
 use policy::retention::Policy;
 
 use policy::anomaly;

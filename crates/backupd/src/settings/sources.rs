@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use catalog::manifest::{Kind, Manifest};
+use catalog::artifact::Kind;
+use catalog::manifest::Manifest;
 use engine::config::{
     DatabaseRole, DatabaseSource, OtherDatabases, RESERVED_LABELS, TreeRole, TreeSource,
 };
@@ -81,8 +82,8 @@ pub fn others_of(set: Option<&Manifest>, databases: &[DatabaseSource]) -> Vec<Da
     let origins = set
         .artifacts
         .iter()
-        .filter(|artifact| artifact.kind == Kind::Database)
-        .filter_map(|artifact| Some((&artifact.label, artifact.source.as_ref()?)));
+        .filter(|artifact| artifact.kind() == Kind::Database)
+        .filter_map(|artifact| Some((&artifact.label, artifact.source()?)));
     let Some((_, then)) = origins.clone().find(|(label, _)| *label == SUPABASE) else {
         return Vec::new();
     };

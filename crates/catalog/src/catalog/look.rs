@@ -22,10 +22,9 @@ pub(super) fn lacking(path: &Path, manifest: &Manifest) -> Option<Lack> {
     let missing = |file: &str| format!("{file} is missing");
     let sums = look(path, SUMS, missing(SUMS), |_| true);
     sums.or_else(|| {
-        manifest.artifacts.iter().find_map(|artifact| {
-            let file = artifact.file.as_str();
+        manifest.sizes().find_map(|(file, written)| {
             let words = format!("{file} has not the size it was written with");
-            look(path, file, words, |bytes| bytes == artifact.bytes)
+            look(path, file, words, |bytes| bytes == written)
         })
     })
 }

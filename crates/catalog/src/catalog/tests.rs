@@ -1,9 +1,11 @@
 //! Real directories: what is found, what is removed, and what is never touched.
 
 use super::*;
+use crate::artifact::{Artifact, Content};
 use crate::compression::Compression;
 use crate::history::Happening;
-use crate::manifest::{Artifact, Kind, RunStatus, StepRecord, StepStatus};
+use crate::manifest::{RunStatus, StepRecord, StepStatus};
+use crate::name::PlainName;
 
 fn moment(text: &str) -> DateTime<Utc> {
     text.parse::<SetId>().unwrap().time()
@@ -24,11 +26,9 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
         notes: vec![],
     });
     manifest.artifacts.push(Artifact {
-        file: "a.gz".to_owned(),
-        kind: Kind::Database,
+        file: PlainName::try_from("a.gz".to_owned()).unwrap(),
+        content: Content::Database(Box::default()),
         label: "supabase".to_owned(),
-        source: None,
-        path: None,
         identity: None,
         tool: None,
         format: "plain".to_owned(),
@@ -36,12 +36,6 @@ fn make(catalog: &Catalog, at: &str, status: RunStatus) -> SetId {
         bytes: 5,
         raw_bytes: 5,
         sha256: String::new(),
-        tables: None,
-        census: None,
-        database: None,
-        tree: None,
-        large_objects: None,
-        passwords_included: None,
     });
     manifest.write(&partial.dir).unwrap();
     manifest.write_sums(&partial.dir).unwrap();
@@ -298,17 +292,24 @@ fn what_is_remembered_is_as_long_as_the_file_is_the_same() {
         ["20261118T020000Z", "20261119T020000Z"].map(|at| make(&catalog, at, RunStatus::Succeeded));
     for id in ids {
         let mut manifest = Manifest::read(&catalog.path(id)).unwrap();
-        manifest.artifacts[0].tables = Some(vec![]);
-        manifest.artifacts[0].database = Some(serde_json::Value::Null);
+        let dump = manifest.artifacts[0].dump_mut().unwrap();
+        dump.tables = Some(vec![]);
+        dump.properties = Some(serde_json::Value::Null);
         manifest.write(&catalog.path(id)).unwrap();
     }
     let mut remembered = Remembered::default();
     let mut look = |shown| catalog.look(&mut remembered, shown).unwrap();
     let arc = |entry: &Entry| entry.manifest.as_ref().unwrap().clone();
     let first = look(1);
-    let tables = |entry: &Entry| entry.manifest().unwrap().artifacts[0].tables.is_some();
+    let tables = |entry: &Entry| entry.manifest().unwrap().artifacts[0].tables().is_some();
     assert_eq!([tables(&first[0]), tables(&first[1])], [false, true]);
-    assert!(first[1].manifest().unwrap().artifacts[0].database.is_none());
+    assert!(
+        first[1].manifest().unwrap().artifacts[0]
+            .dump()
+            .unwrap()
+            .properties
+            .is_none()
+    );
     let second = look(1);
     assert!(Arc::ptr_eq(&arc(&first[0]), &arc(&second[0])), "read again");
     assert!(Arc::ptr_eq(&arc(&first[1]), &arc(&second[1])), "read again");

@@ -7,9 +7,10 @@ use chrono::TimeDelta;
 use super::*;
 use catalog::accepted::Accepted;
 use catalog::anomaly::Anomaly;
+use catalog::artifact::{Archive, Artifact, Content, Kind, LargeObjects, TableRows, Tree};
 use catalog::compression::Compression;
 use catalog::identity::Identity;
-use catalog::manifest::{Artifact, Kind, LargeObjects, Manifest, TableRows, Tree};
+use catalog::manifest::Manifest;
 use catalog::set::SetId;
 
 const HALF: Settings = Settings {
@@ -43,25 +44,21 @@ fn server(system: u64) -> Identity {
 
 fn database(system: u64, tables: &[(&str, u64)]) -> Artifact {
     let rows: u64 = tables.iter().map(|(_, rows)| rows).sum();
-    Artifact {
-        identity: Some(server(system)),
-        tables: Some(
-            tables
-                .iter()
-                .map(|(table, rows)| TableRows {
-                    table: (*table).to_owned(),
-                    rows: *rows,
-                    bytes: Some(rows * ROW),
-                    digest: None,
-                })
-                .collect(),
-        ),
-        ..artifact(Kind::Database, "supabase", rows * ROW, rows * ROW / 5)
-    }
+    let mut artifact = artifact(Kind::Database, "supabase", rows * ROW, rows * ROW / 5);
+    artifact.identity = Some(server(system));
+    let tables = tables.iter().map(|(table, rows)| TableRows {
+        table: (*table).to_owned(),
+        rows: *rows,
+        bytes: Some(rows * ROW),
+        digest: None,
+    });
+    artifact.dump_mut().unwrap().tables = Some(tables.collect());
+    artifact
 }
 
 fn tree(kind: Kind, label: &str, files: u64, bytes: u64) -> Artifact {
-    Artifact {
+    let archive = Archive {
+        path: None,
         tree: Some(Tree {
             files,
             directories: 1,
@@ -70,6 +67,12 @@ fn tree(kind: Kind, label: &str, files: u64, bytes: u64) -> Artifact {
             bytes,
             attributes: None,
         }),
+    };
+    Artifact {
+        content: match kind {
+            Kind::Files => Content::Files(archive),
+            _ => Content::Storage(archive),
+        },
         ..artifact(kind, label, bytes, bytes)
     }
 }
@@ -163,7 +166,7 @@ fn falls_are_found_by_table_and_as_a_whole_and_small_ones_are_none() {
 fn a_table_that_lost_its_content_and_kept_its_rows_is_found() {
     let was = database(1, &[("a.docs", 50_000), ("a.users", 50_000)]);
     let mut is = was.clone();
-    is.tables.as_mut().unwrap()[0].bytes = Some(50_000 * 5);
+    is.dump_mut().unwrap().tables.as_mut().unwrap()[0].bytes = Some(50_000 * 5);
     let found = beside(vec![was], vec![is]);
     assert!(
         matches!(found.as_slice(), [Anomaly::TableFell { of: Quantity::Bytes, table, .. }] if table == "a.docs"),
@@ -265,7 +268,7 @@ fn trees_are_judged_by_files_and_bytes_and_objects() {
     let objects = |objects: u64| {
         serde_json::from_value(serde_json::json!({
             "files": 100, "bytes": 1, "changed": [],
-            "reconcile": catalog::manifest::Reconcile { objects, ..Default::default() },
+            "reconcile": catalog::storage::Reconcile { objects, ..Default::default() },
         }))
         .unwrap()
     };
@@ -288,12 +291,7 @@ fn trees_are_judged_by_files_and_bytes_and_objects() {
 
 #[test]
 fn ciphertext_is_found_and_added_pictures_are_not_taken_for_it() {
-    let file = |raw: u64, bytes: u64| {
-        vec![Artifact {
-            tree: None,
-            ..artifact(Kind::Files, "docs", raw * MIB, bytes * MIB)
-        }]
-    };
+    let file = |raw: u64, bytes: u64| vec![artifact(Kind::Files, "docs", raw * MIB, bytes * MIB)];
     let is_found = |was, is| !beside(was, is).is_empty();
     assert!(is_found(file(100, 20), file(100, 100)), "as ciphertext");
     assert!(is_found(file(100, 20), file(130, 98)), "as base64");
@@ -311,13 +309,14 @@ fn ciphertext_is_found_and_added_pictures_are_not_taken_for_it() {
 
 #[test]
 fn large_objects_count() {
-    let held = |count, bytes| Artifact {
-        large_objects: Some(LargeObjects {
+    let held = |count, bytes| {
+        let mut artifact = database(1, &[("a.users", 500)]);
+        artifact.dump_mut().unwrap().large_objects = Some(LargeObjects {
             count,
             bytes,
             digest: String::new(),
-        }),
-        ..database(1, &[("a.users", 500)])
+        });
+        artifact
     };
     let found = beside(vec![held(100, 50 * MIB)], vec![held(3, MIB)]);
     assert_eq!(found.len(), 2, "{found:?}");

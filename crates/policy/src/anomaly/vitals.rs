@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use catalog::anomaly::{Anomaly, Written};
+use catalog::artifact::{Artifact, Kind};
 use catalog::identity::Identity;
-use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::manifest::Manifest;
 use catalog::set::SetId;
 
 use super::{EMPTIED_BY_SERVICES, Pattern, Settings};
@@ -58,7 +59,7 @@ impl Vitals {
         let ignore: Vec<Pattern> = settings.ignore.iter().cloned().chain(ours).collect();
         let artifacts = manifest.artifacts.iter();
         let sources = artifacts
-            .filter(|artifact| artifact.kind != Kind::Roles)
+            .filter(|artifact| artifact.kind() != Kind::Roles)
             .map(|artifact| {
                 let label = artifact.label.clone();
                 let of_it = |anomaly: &&Anomaly| anomaly.source() == Some(&label);
@@ -69,7 +70,7 @@ impl Vitals {
                     Anomaly::SourceFell { .. } => vitals.loose,
                     _ => false,
                 });
-                if artifact.kind == Kind::Storage && vitals.files.is_some() {
+                if artifact.kind() == Kind::Storage && vitals.files.is_some() {
                     let compared = manifest.storage.as_ref();
                     let result = compared.and_then(|storage| storage.reconcile.as_ref());
                     vitals.objects = result.map(|result| result.objects);
@@ -87,7 +88,7 @@ impl Vitals {
 impl SourceVitals {
     fn of(artifact: &Artifact, ignore: &[Pattern]) -> Self {
         let identity = artifact.identity.clone();
-        let loose = artifact.kind == Kind::Files;
+        let loose = artifact.kind() == Kind::Files;
         if ignore.iter().any(|all| all.names_all(&artifact.label)) {
             return Self {
                 identity,
@@ -95,7 +96,7 @@ impl SourceVitals {
                 ..Self::default()
             };
         }
-        let tables = artifact.tables.as_ref().map(|counted| {
+        let tables = artifact.tables().map(|counted| {
             let mut tables = BTreeMap::new();
             let counts = |table: &str| !ignore.iter().any(|one| one.names(&artifact.label, table));
             for one in counted.iter().filter(|one| counts(&one.table)) {
@@ -108,12 +109,12 @@ impl SourceVitals {
             }
             tables
         });
-        let held = artifact.large_objects.as_ref();
+        let held = artifact.dump().and_then(|dump| dump.large_objects.as_ref());
         Self {
             identity,
             tables,
             large_objects: held.map(|held| (held.count, held.bytes)),
-            files: artifact.tree.as_ref().map(|tree| (tree.files, tree.bytes)),
+            files: artifact.tree().map(|tree| (tree.files, tree.bytes)),
             objects: None,
             written: Some(Written {
                 compression: artifact.compression,

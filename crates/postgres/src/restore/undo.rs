@@ -76,7 +76,7 @@ impl Admin {
 
     /// Sessions of restores of this database that were killed, or whose connection was lost, may still be at work on the server, those of
     /// this process among them: their last statement is ended first. Only the session that asks is left.
-    async fn end_orphans(&self, name: &str) -> Result<(), ServerError> {
+    pub async fn end_orphans(&self, name: &str) -> Result<(), ServerError> {
         let began = Instant::now();
         let query = format!(
             "SELECT pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity

@@ -6,9 +6,10 @@ mod restoring;
 mod service;
 
 use catalog::set::SetId;
+use engine::backup::preflight::preflight;
 use engine::clock;
 use engine::finding::{Check, Fault, Outcome};
-use engine::preflight::{Look, preflight};
+use engine::source::Look;
 use postgres::words::one_line;
 use serde::Serialize;
 

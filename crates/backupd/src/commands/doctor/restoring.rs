@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use catalog::artifact::{Artifact, Kind};
 use catalog::catalog::{Entry, FindError};
-use catalog::manifest::{Artifact, Kind};
 use catalog::set::{Selector, SetId};
 use engine::clock;
 use engine::finding::{Check, Fault};
@@ -92,7 +92,7 @@ async fn read(entry: &Entry, artifacts: &[Artifact], cancel: &CancellationToken)
         let (mut files, mut bytes) = (0, 0);
         let wanted = artifacts
             .iter()
-            .filter(|artifact| artifact.kind != Kind::Files);
+            .filter(|artifact| artifact.kind() != Kind::Files);
         for artifact in wanted {
             if cancel.is_cancelled() {
                 return found;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use catalog::remembered::Remembered;
 use chrono::SecondsFormat;
-use engine::anomaly::waits;
+use engine::backup::strangers::waits;
 use engine::clock;
 use engine::finding::{Check, Fault};
-use engine::survey::{Probe, survey};
+use engine::keep::survey::{Probe, survey};
 use policy::verdict::Concern;
 use postgres::restore::admin::Admin;
 use postgres::scratch::{Fencing, ScratchError, is_ready};

@@ -9,7 +9,7 @@ use catalog::manifest::Manifest;
 use engine::config::DatabaseRole;
 use engine::event::Observer;
 use engine::finding::{Check, Fault};
-use engine::restore::database::{
+use engine::source::database::restore::{
     DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, obstacles, plan,
     restore_database, undo as put_back,
 };
@@ -257,7 +257,7 @@ fn passwords_last(targets: &mut [RestoreTarget], manifest: Option<&Manifest>) {
     let artifacts = manifest.map_or(&[][..], |manifest| &manifest.artifacts);
     targets.sort_by_key(|target| {
         artifacts.iter().any(|artifact| {
-            artifact.label == target.source.label && artifact.passwords_included == Some(true)
+            artifact.label == target.source.label && artifact.has_passwords() == Some(true)
         })
     });
 }

@@ -7,9 +7,10 @@ mod kept;
 mod told;
 mod tree;
 
+use catalog::artifact::Kind;
 use catalog::catalog::Entry;
 use catalog::identity::Identity;
-use catalog::manifest::{Kind, Manifest};
+use catalog::manifest::Manifest;
 use engine::finding::{Check, Fault};
 use engine::identity;
 use postgres::restore::is_too_long;
@@ -153,7 +154,7 @@ pub async fn obstacles(entry: &Entry, tools: &Tools, environment: &Environment) 
             Ok(targets) => {
                 for target in &targets {
                     let request = database::request(&asked, entry, target, tools);
-                    found.extend(engine::restore::database::obstacles(&request).await);
+                    found.extend(engine::source::database::restore::obstacles(&request).await);
                 }
             }
             Err(problems) => found.push(no_target(&label, &problems)),
@@ -163,7 +164,7 @@ pub async fn obstacles(entry: &Entry, tools: &Tools, environment: &Environment) 
         match environment.storage_root() {
             Ok(root) => {
                 let request = tree::request(&asked, entry, &label, &root);
-                found.extend(engine::restore::blocked::obstacles(&request));
+                found.extend(engine::source::tree::restore::obstacles(&request));
             }
             Err(problems) => found.push(no_target(&label, &problems)),
         }
@@ -225,7 +226,7 @@ fn choose(asked: &Restore, entry: &Entry, manifest: &Manifest) -> Result<Chosen,
     let of = |kinds: &[Kind]| -> Vec<String> {
         let artifacts = manifest.artifacts.iter();
         artifacts
-            .filter(|artifact| kinds.contains(&artifact.kind))
+            .filter(|artifact| kinds.contains(&artifact.kind()))
             .map(|artifact| artifact.label.clone())
             .collect()
     };

@@ -5,18 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use archive::OutsideLinks;
+use catalog::artifact::Artifact;
 use catalog::catalog::Entry;
 use catalog::history::Happening;
 use catalog::layout::tree::cut_off;
-use catalog::manifest::Artifact;
 use engine::event::{Event, Observer};
 use engine::finding::Check;
-use engine::restore::archive::check_archive;
-use engine::restore::blocked::obstacles;
-use engine::restore::object::restore_object;
-use engine::restore::swap::{check_swap, swap_tree};
-use engine::restore::tree::{RestoreError, Restored, TreeRequest, restore_tree};
-use engine::restore::undo;
+use engine::source::tree::restore::{
+    RestoreError, Restored, TreeRequest, check_archive, check_swap, obstacles, restore_object,
+    restore_tree, swap_tree, undo,
+};
 use engine::space::human;
 use engine::tell_while;
 use postgres::words::counted;
@@ -221,7 +219,7 @@ pub async fn in_place(
 /// What is read of the archive.
 fn expected(request: &TreeRequest<'_>) -> Option<u64> {
     let artifacts = &request.entry.manifest.as_ref().ok()?.artifacts;
-    let mut trees = artifacts.iter().filter(|one| one.tree.is_some());
+    let mut trees = artifacts.iter().filter(|one| one.tree().is_some());
     trees
         .find(|one| one.label == request.label)
         .map(|one| one.raw_bytes)
@@ -257,13 +255,12 @@ fn undone(root: &Path, environment: &Environment) -> Result<Vec<undo::Undone>, R
 
 fn artifact<'a>(entry: &'a Entry, label: &str) -> Option<&'a Artifact> {
     let mut artifacts = entry.manifest()?.artifacts.iter();
-    artifacts.find(|artifact| artifact.label == label && artifact.tree.is_some())
+    artifacts.find(|artifact| artifact.label == label && artifact.tree().is_some())
 }
 
 fn plan(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> String {
-    let (size, tree) = artifact(entry, label).map_or((0, None), |artifact| {
-        (artifact.bytes, artifact.tree.as_ref())
-    });
+    let (size, tree) =
+        artifact(entry, label).map_or((0, None), |artifact| (artifact.bytes, artifact.tree()));
     let held = tree.map_or(String::new(), |tree| {
         format!("{}, {}, ", counted(tree.files, "file"), human(tree.bytes))
     });
@@ -351,7 +348,7 @@ fn facts(restored: &Restored) -> serde_json::Value {
 /// The plan, for machines.
 fn plan_facts(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> serde_json::Value {
     let artifact = artifact(entry, label);
-    let tree = artifact.and_then(|artifact| artifact.tree.as_ref());
+    let tree = artifact.and_then(|artifact| artifact.tree());
     let kept = root
         .exists()
         .then(|| format!("{}.before-{}", name_of(root), entry.id));
@@ -368,7 +365,7 @@ fn plan_facts(asked: &Restore, entry: &Entry, label: &str, root: &Path) -> serde
 fn say_object(
     label: &str,
     into: &Path,
-    done: Result<engine::restore::object::RestoredObject, RestoreError>,
+    done: Result<engine::source::tree::restore::RestoredObject, RestoreError>,
     told: &Told,
     signals: &Signals,
 ) -> Result<Exit, Refusal> {

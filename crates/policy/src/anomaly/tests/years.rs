@@ -10,9 +10,10 @@ use crate::anomaly::{Known, Vitals, judge};
 use crate::retention::{Candidate, Policy, plan};
 use catalog::accepted::Accepted;
 use catalog::anomaly::Anomaly;
+use catalog::artifact::{Artifact, Kind};
 use catalog::history::Restoration;
 use catalog::identity::Identity;
-use catalog::manifest::{Artifact, Kind, Manifest};
+use catalog::manifest::Manifest;
 use catalog::set::SetId;
 
 /// A backup directory over the years, without the files.
