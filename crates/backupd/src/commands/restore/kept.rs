@@ -96,13 +96,16 @@ pub fn settle(environment: &Environment, source: &str, into: &str, left: Option<
     let Ok(dir) = environment.backup_dir() else {
         return;
     };
-    let (Ok(history), Ok(catalog)) = (History::open(&dir), Catalog::open(&dir)) else {
+    let Ok(history) = History::open(&dir) else {
         return;
     };
     let settled = history
         .settle(clock::now(), source, into, left)
         .and_then(|lost| {
-            let restored = history.restored()?;
+            if lost.is_empty() {
+                return Ok(());
+            }
+            let (catalog, restored) = (Catalog::open_read_only(&dir)?, history.restored()?);
             let anomalies = |set| {
                 let manifest = catalog.manifest(set);
                 manifest.map_or(Vec::new(), |manifest| manifest.anomalies)
