@@ -84,22 +84,18 @@ pub async fn execute(
         return Ok(Exit::Failed);
     }
     if !asked.yes {
-        for (plan, _) in plans
-            .iter()
-            .zip(&requests)
-            .filter(|(_, request)| !request.beside)
-        {
-            ask::for_name(&tell(asked, plan, ""), &plan.name, signals)?;
+        for plan in plans.iter().filter(|plan| !plan.request.beside) {
+            ask::for_name(&tell(asked, &plan.told, ""), &plan.told.name, signals)?;
         }
     }
     let progress = Progress::start(&environment.logging()?);
     let mut exit = Exit::Done;
-    for request in &requests {
-        let began = Instant::now();
+    for plan in &plans {
+        let (request, began) = (plan.request, Instant::now());
         let into = request.name.to_owned();
         let in_place = InPlace::new(environment, &progress, entry.id, request.label, into);
         let listener: &dyn Observer = if request.beside { &progress } else { &in_place };
-        let ended = restore_database(request, listener, &signals.token).await;
+        let ended = restore_database(plan, listener, &signals.token).await;
         progress.clear();
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let error = ended.as_ref().err().map(ToString::to_string);
@@ -174,8 +170,8 @@ async fn told(
         let (mut value, mut fault) = (None, None);
         let mut text = match plan(request).await {
             Ok(plan) => {
-                value = Some(serde_json::to_value(&plan).map_err(std::io::Error::from)?);
-                tell(asked, &plan, &last_time(environment, &plan))
+                value = Some(serde_json::to_value(&plan.told).map_err(std::io::Error::from)?);
+                tell(asked, &plan.told, &last_time(environment, &plan.told))
             }
             Err(error) if stops.is_empty() => {
                 exit = Exit::Failed;

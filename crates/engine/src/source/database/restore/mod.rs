@@ -27,8 +27,7 @@ pub use error::{DatabaseRestoreError, Stranded};
 use give_up::{Ended, give_up, is_there};
 use job::{Job, Progress, RolesWanted};
 pub use obstacles::obstacles;
-pub use plan::{DatabasePlan, plan};
-use prepared::Prepared;
+pub use plan::{DatabasePlan, RestorePlan, plan};
 pub use request::{DatabaseRequest, RestoredDatabase};
 use settle::settle;
 use table::find_table;
@@ -55,19 +54,19 @@ pub async fn undo(dsns: &[Dsn], name: &str) -> Result<Undone, RestoreError> {
     })
 }
 
-/// Restores a database.
+/// Carries a plan out.
 pub async fn restore_database(
-    request: &DatabaseRequest<'_>,
+    plan: &RestorePlan<'_>,
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<RestoredDatabase, DatabaseRestoreError> {
+    let request = plan.request;
     observer.on(&Event::StepStarted {
         step: format!("{} check", request.label),
     });
-    let prepared = Prepared::find(request).await?;
-    let (script, census) = prepared.check().await?;
-    let (artifact, file) = (prepared.artifact, prepared.path(prepared.artifact));
-    let admin = prepared.admin;
+    let admin = connect(&request.dsns, request.name)
+        .await
+        .map_err(DatabaseRestoreError::Refused)?;
     let mut notes = admin
         .undo(request.name)
         .await
@@ -91,17 +90,17 @@ pub async fn restore_database(
     let table = request
         .table
         .as_deref()
-        .map(|table| find_table(artifact, table));
+        .map(|table| find_table(plan.artifact, table));
     let dsn = admin.server.dsn().clone();
     // It may be in template1, which nobody can copy meanwhile; and a load can be long.
     drop(admin);
     let job = Job {
         label: request.label,
         set: &set,
-        artifact,
-        census: census.as_ref(),
-        file,
-        script: &script,
+        artifact: plan.artifact,
+        census: plan.census.as_ref(),
+        file: plan.file.clone(),
+        script: &plan.script,
         tools: request.tools,
         dsn,
         name: request.name,
@@ -124,7 +123,7 @@ pub async fn restore_database(
     };
     let mut done = Progress::default();
     if let Err(fault) = job.perform(&mut done, observer, cancel).await {
-        match give_up(request, &script, fault, &done, cancel).await {
+        match give_up(request, &plan.script, fault, &done, cancel).await {
             Ended::Complete => done.notes.push(ANSWER_LOST.to_owned()),
             Ended::Failed(error) => return Err(error),
         }

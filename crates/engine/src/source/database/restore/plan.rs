@@ -1,6 +1,12 @@
-//! What a restore would do, for a person to agree to.
+//! A restore, planned: what it would do, for a person to agree to, and everything that was read for it. It is prepared once, and carried
+//! out as it was told.
 
+use std::path::PathBuf;
+
+use catalog::artifact::Artifact;
+use catalog::census::Census;
 use postgres::restore::admin::Sessions;
+use postgres::restore::roles::RolesScript;
 use postgres::server::ServerError;
 use serde::Serialize;
 
@@ -39,10 +45,25 @@ pub struct DatabasePlan {
     pub cut_off: Option<String>,
 }
 
-/// What a restore would do now. Changes nothing.
-pub async fn plan(request: &DatabaseRequest<'_>) -> Result<DatabasePlan, DatabaseRestoreError> {
+/// A restore that can be carried out.
+pub struct RestorePlan<'a> {
+    /// What was asked.
+    pub request: &'a DatabaseRequest<'a>,
+    /// What it will do, as it looked when it was asked.
+    pub told: DatabasePlan,
+    pub(super) artifact: &'a Artifact,
+    /// The artifact's file, which is what was made.
+    pub(super) file: PathBuf,
+    pub(super) script: RolesScript,
+    pub(super) census: Option<Census>,
+}
+
+/// Plans a restore. Changes nothing.
+pub async fn plan<'a>(
+    request: &'a DatabaseRequest<'a>,
+) -> Result<RestorePlan<'a>, DatabaseRestoreError> {
     let prepared = Prepared::find(request).await?;
-    let (script, _) = prepared.check().await?;
+    let (script, census) = prepared.check().await?;
     let server = |error: ServerError| DatabaseRestoreError::Refused(error.into());
     let admin = &prepared.admin;
     let present = admin.look(request.name).await.map_err(server)?;
@@ -56,7 +77,7 @@ pub async fn plan(request: &DatabaseRequest<'_>) -> Result<DatabasePlan, Databas
         .await
         .map_err(server)?;
     let tables = prepared.artifact.tables().unwrap_or_default();
-    Ok(DatabasePlan {
+    let told = DatabasePlan {
         set: request.entry.id.to_string(),
         source: request.label.to_owned(),
         into: admin.server.dsn().to_database(request.name).to_string(),
@@ -75,5 +96,13 @@ pub async fn plan(request: &DatabaseRequest<'_>) -> Result<DatabasePlan, Databas
             .collect(),
         clients: sessions.clients,
         workers: sessions.workers,
+    };
+    Ok(RestorePlan {
+        request,
+        told,
+        artifact: prepared.artifact,
+        file: prepared.path(prepared.artifact),
+        script,
+        census,
     })
 }
