@@ -27,6 +27,7 @@ mod injected;
 mod interrupted;
 mod keeping;
 mod keeping_faults;
+mod kinds;
 mod locks;
 mod many_files;
 mod obstacles;
