@@ -41,6 +41,7 @@ e2e:
 	bash docker/e2e.sh
 	bash docker/e2e-worst-day.sh
 	bash docker/e2e-restore.sh
+	bash docker/e2e-bare.sh
 
 # `make demo` in a container that has nothing but Debian and Rust, as root with Docker's own capabilities, and as a plain user.
 bare:

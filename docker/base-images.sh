@@ -31,6 +31,7 @@ debian() {
   # What this machine's apt needs to get through, and what the official images leave out.
   apt-config dump | grep -E '^Acquire::(https?|Check-[A-Za-z-]+|Retries)\b' >"$1/etc/apt/apt.conf.d/99machine" || true
   echo 'APT::Install-Recommends "false"; Acquire::Languages "none";' >"$1/etc/apt/apt.conf.d/docker-no-extras"
+  echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/docker-apt-speedup"
   printf 'path-exclude %s\n' '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' \
     '/usr/share/lintian/*' >"$1/etc/dpkg/dpkg.cfg.d/docker"
   echo 'path-include /usr/share/doc/*/copyright' >>"$1/etc/dpkg/dpkg.cfg.d/docker"

@@ -34,9 +34,10 @@ chmod -R a+rX "$work"
 
 docker run -d --name "$container" --init -v "$PWD:/src:ro" -v "$work:/built:ro" -w /src \
   -e BACKUPD=/built/backupd -e SAMPLE_STORAGE=/built/sample_storage debian:trixie-slim sleep 600 >/dev/null
-# As root with the environment that is given, or as somebody.
 as_root() { docker exec "$container" "$@"; }
-as_user() { docker exec -u 12345:12345 -e HOME=/tmp "$container" "$@"; }
+as_user() { docker exec -u somebody -e HOME=/home/somebody "$container" "$@"; }
+# initdb wants its user to have a name.
+as_root useradd --create-home somebody
 # nothing_left: no process, no server's port, no file.
 nothing_left() {
   local left
@@ -70,7 +71,7 @@ grep -q 'DEMO PASSED' "$work/out" || fail "it does not say that it passed"
 nothing_left
 
 say "a user, with everything there"
-as_user make -s demo >"$work/out" 2>&1 || { cat "$work/out"; fail "make demo as a user"; }
+as_user env SCALE=1 make -s demo >"$work/out" 2>&1 || { cat "$work/out"; fail "make demo as a user"; }
 grep -q 'DEMO PASSED' "$work/out" || fail "it does not say that it passed"
 nothing_left
 

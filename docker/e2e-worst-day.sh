@@ -130,7 +130,10 @@ none_is_lost
 
 say "docs/disaster-recovery.md, a new machine"
 docker rmi backupd:local >/dev/null
-page docs/disaster-recovery.md "A new machine" >"$work/recovery"
+# The daemon comes last: behind the line that starts all but it, it does not run.
+page docs/disaster-recovery.md "A new machine" |
+  sed "/config --services/a [ -z \"\$(docker ps -q --filter name=^$BACKUP_CONTAINER\$)\" ] || { echo 'the daemon runs before the look'; exit 1; }" >"$work/recovery"
+grep -q 'before the look' "$work/recovery" || fail "docs/disaster-recovery.md has no line that starts all but the daemon"
 bash -euo pipefail "$work/recovery" >"$work/out" 2>&1 || { cat "$work/out"; fail "the commands of docs/disaster-recovery.md"; }
 cat "$work/out"
 told db postgres | diff - "$work/supabase.before" >"$work/diff" || { head "$work/diff"; fail "Supabase's database is another"; }

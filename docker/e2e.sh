@@ -18,10 +18,13 @@ cleanup() {
   status=$?
   trap - EXIT
   set +e
-  if [ -z "${KEEP:-}" ] && cd "$work/stack"; then
-    COMPOSE_PROJECT_NAME=$project-alone COMPOSE_FILE=compose.backup.yml:compose.alone.yml docker compose down -v -t 5 >/dev/null 2>&1
-    docker compose down -v -t 5 >/dev/null 2>&1
-    rm -rf "$work"
+  unset COMPOSE_FILE
+  if [ -z "${KEEP:-}" ]; then
+    # Those that use networks of others first.
+    for stack in own stack keycloak; do
+      cd "$work/$stack" && docker compose down -v -t 5 >/dev/null 2>&1
+    done
+    cd "$root" && rm -rf "$work"
   fi
   exit "$status"
 }
@@ -205,13 +208,61 @@ for secret in "$password" "$encoded" "$kc_password"; do
 done
 docker stats --no-stream --format 'memory now: {{.MemUsage}}' "$backup"
 
-say "alone, on the stack's network"
-export BACKUP_NETWORK=${project}_default BACKUP_DB_CONFIG_VOLUME=${project}_db-config BACKUP_PORT=$((port + 1)) BACKUP_CONTAINER=$project-alone
-export COMPOSE_PROJECT_NAME=$project-alone COMPOSE_FILE=compose.backup.yml:compose.alone.yml BACKUP_HOST_DIR=$work/alone
+say "alone, in a directory of its own, on the stack's network"
+unset COMPOSE_FILE
+export BACKUP_PORT=$((port + 1)) BACKUP_CONTAINER=$project-alone BACKUP_HOST_DIR=$work/alone
 install -d -o 10001 -g 10001 -m 0700 "$BACKUP_HOST_DIR"
+mkdir "$work/own"
+cd "$work/own"
+cp -r ../stack/secrets .
+page docs/install.md "Beside a running stack" >"$work/beside"
+bash -euo pipefail "$work/beside" >"$work/out" 2>&1 || { cat "$work/out"; fail "the commands of docs/install.md, beside a stack"; }
 docker compose up -d backup >/dev/null 2>&1 || { docker compose up -d backup; fail "it does not stand alone"; }
 backup=$project-alone
-unset COMPOSE_PROJECT_NAME COMPOSE_FILE
 becomes healthy 120
+for tree in env settings own secrets db-config; do
+  docker exec "$backup" backupd show | grep -q "extra_$tree" || fail "the set has no $tree"
+done
+
+say "Keycloak in a project of its own: check, run, and a restore when it and its network are gone"
+cd "$work/stack"
+docker compose rm -sfv backup keycloak-db >/dev/null 2>&1
+export BACKUP_PORT=$((port + 2)) BACKUP_CONTAINER=$project-second BACKUP_HOST_DIR=$work/second
+install -d -o 10001 -g 10001 -m 0700 "$BACKUP_HOST_DIR"
+backup=$BACKUP_CONTAINER
+mkdir "$work/keycloak"
+# keycloak_project SAMPLE
+keycloak_project() {
+  cat >"$work/keycloak/docker-compose.yml" <<YAML
+name: $project-keycloak
+services:
+  keycloak-db:
+    image: backupd-db:local
+    environment: {LOAD: "$1", POSTGRES_PASSWORD_FILE: /run/password, KC_PASSWORD_FILE: /run/kc-password}
+    volumes: ["$work/db-password:/run/password:ro", "$work/kc-password:/run/kc-password:ro"]
+    healthcheck: {interval: 1s, timeout: 5s, retries: 60, start_period: 60s}
+YAML
+}
+in_keycloak() { (cd "$work/keycloak" && docker compose "$@"); }
+of_keycloak() { in_keycloak exec -T -e "PGPASSWORD=$password" keycloak-db "$@"; }
+keycloak_project keycloak
+in_keycloak up -d --wait >/dev/null 2>&1 || fail "Keycloak's project did not start"
+page docs/install.md "Keycloak in a project of its own" >"$work/join"
+bash -euo pipefail "$work/join" >"$work/out" 2>&1 || { cat "$work/out"; fail "the commands of docs/install.md, Keycloak in a project of its own"; }
+docker compose run --rm -T backup check >"$work/out" 2>&1 || { cat "$work/out"; fail "check, with Keycloak in a project of its own"; }
+docker compose up -d backup >/dev/null 2>&1 || fail "the daemon did not start on two networks"
+becomes healthy 120
+of_keycloak pg_dump -h 127.0.0.1 --create keycloak | grep -vE '^\\(un)?restrict ' >"$work/keycloak.before"
+# The worst day.
+docker compose rm -sf backup >/dev/null 2>&1
+in_keycloak down -v -t 5 >/dev/null 2>&1
+keycloak_project ''
+page docs/disaster-recovery.md "Keycloak in a project of its own" >"$work/recovery"
+bash -euo pipefail "$work/recovery" >"$work/out" 2>&1 || { cat "$work/out"; fail "the commands of docs/disaster-recovery.md, Keycloak in a project of its own"; }
+# What Keycloak's own database service makes by itself.
+of_keycloak psql -h 127.0.0.1 -Xq -c "CREATE ROLE keycloak LOGIN PASSWORD '$kc_password'" -c 'CREATE DATABASE keycloak OWNER keycloak'
+docker compose run --rm -T "${restoring[@]}" restore latest --yes --only keycloak >"$work/out" 2>&1 || { cat "$work/out"; fail "Keycloak was not restored over the second network"; }
+of_keycloak pg_dump -h 127.0.0.1 --create keycloak | grep -vE '^\\(un)?restrict ' | diff "$work/keycloak.before" - >"$work/diff" ||
+  { head "$work/diff"; fail "Keycloak's database is another after the restore"; }
 
 say "all of it holds"

@@ -63,7 +63,8 @@ YAML
 page() {
   awk -v heading="## $2" '/^## / {inside = $0 == heading} /^ *```/ {block = inside && /```sh$/; next} block {sub(/^   +/, ""); print}' "$root/$1" |
     sed -e "s#/srv/backups#$BACKUP_HOST_DIR#g" -e 's/sudo //g' -e "s#\.\./backupd\>#$root#g" -e "s/exec backup /exec $BACKUP_CONTAINER /g" \
-      -e 's/&& make image)/)/' -e "s/supabase_db-config/${project}_db-config/g" -e "s#/srv/backupd-image#$work/backupd-image#g"
+      -e 's/&& make image)/)/' -e "s/supabase_\(default\|db-config\)/${project}_\1/g" -e "s#/srv/backupd-image#$work/backupd-image#g" -e "s#/srv/supabase#$work/stack#g" \
+      -e "s/=keycloak_default/=${project}-keycloak_default/" -e "s/^COMPOSE_PROJECT_NAME=backup$/COMPOSE_PROJECT_NAME=$project-alone/"
 }
 
 # told SERVICE DATABASE: all of a database, without what differs between two dumps of the same.
