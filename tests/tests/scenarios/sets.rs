@@ -168,10 +168,7 @@ fn keycloaks_version_is_the_newest_migration_of_the_schema_that_settings_name() 
         "CREATE SCHEMA \"k'c\"; CREATE TABLE \"k'c\".migration_model (id text, version text, update_time bigint);
          INSERT INTO \"k'c\".migration_model VALUES ('a', '27.4.0', 2), ('b', '9.0.1', 1)",
     );
-    stack
-        .backupd(["run"])
-        .env("KC_DB_SCHEMA", "k'c")
-        .succeed();
+    stack.backupd(["run"]).env("KC_DB_SCHEMA", "k'c").succeed();
     let manifest = stack.manifest(&stack.only_set());
     assert_eq!(manifest["keycloak"]["schema_version"], "27.4.0");
 }
