@@ -3,13 +3,11 @@
 //!
 //! Knows the text that `pg_dump` and `pg_dumpall` write (`pg_dump.c`, `pg_backup_archiver.c`): rows stand between
 //! `COPY schema.table (columns) FROM stdin;` and a line `\.`, one line a row, because COPY's text format escapes newlines and
-//! backslashes inside values (PostgreSQL manual, COPY, "Text Format"). Quotes, dollar quotes and comments are followed, so that a
-//! function's body or a comment that looks like a COPY block is not counted. Does not understand SQL otherwise: rows written as
-//! `INSERT` (`pg_dump --inserts`, which backupd never asks for) are not counted, nor are `/* */` comments followed, which the tools
-//! never write.
+//! backslashes inside values (PostgreSQL manual, COPY, "Text Format"). A function's body or a comment that looks like a COPY block is one
+//! token, and not counted. Rows written as `INSERT` (`pg_dump --inserts`, which nobody here asks for) are not counted.
 
 mod census;
-pub(crate) mod lexer;
+mod counter;
 
 #[cfg(test)]
 mod tests;
@@ -18,12 +16,12 @@ use std::io::{self, Write};
 
 pub use census::{Census, TableRows};
 
-use lexer::Lexer;
+use counter::Counter;
 
 /// Passes a dump on and counts.
 pub struct Inventory<W> {
     inner: W,
-    lexer: Lexer,
+    counter: Counter,
 }
 
 impl<W: Write> Inventory<W> {
@@ -31,20 +29,20 @@ impl<W: Write> Inventory<W> {
     pub fn new(inner: W) -> Self {
         Self {
             inner,
-            lexer: Lexer::default(),
+            counter: Counter::default(),
         }
     }
 
     /// The inner writer, and what went past.
     pub fn finish(self) -> (W, Census) {
-        (self.inner, self.lexer.census())
+        (self.inner, self.counter.census())
     }
 }
 
 impl<W: Write> Write for Inventory<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(data)?;
-        self.lexer.read(&data[..written]);
+        self.counter.read(&data[..written]);
         Ok(written)
     }
 

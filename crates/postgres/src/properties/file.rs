@@ -1,7 +1,8 @@
 //! The properties of a database out of a roles file: sets of 0.1.0 kept them nowhere else.
 
 use super::{DatabaseProperties, Grant, Label, PRIVILEGES, Setting};
-use crate::restore::statements::{Item, Reader, Token, items, statement};
+use crate::sql::reader::Reader;
+use crate::sql::script::{Item, items, statement};
 
 /// What `GRANT … ON DATABASE` may name besides [`PRIVILEGES`].
 const TEMPORARY: &str = "TEMP";
@@ -12,15 +13,15 @@ impl DatabaseProperties {
         let mut reading = Reading::default();
         for item in items(text).ok()? {
             match item {
-                Item::Statement(tokens) => {
+                Item::Statement(statement) => {
                     // What is not about the database is somebody else's.
-                    let _ = reading.statement(&tokens);
+                    let _ = reading.statement(&statement);
                 }
                 // 0.1.0 made a comment of the creation, which pg_dump writes on one line.
                 Item::Comment(line) if line.starts_with("CREATE DATABASE ") => {
-                    if let Some(tokens) = statement(&line) {
+                    if let Some(statement) = statement(line) {
                         // Not understood, it is a comment as any other.
-                        let _ = reading.statement(&tokens);
+                        let _ = reading.statement(&statement);
                     }
                 }
                 Item::Comment(_) => {}
@@ -45,16 +46,14 @@ impl Reading {
     }
 
     /// Takes a statement, if it is about a database and in a form that is known.
-    pub fn statement(&mut self, tokens: &[Token]) -> Option<()> {
-        let start = Reader::new(tokens);
+    pub fn statement(&mut self, start: &Reader<'_>) -> Option<()> {
         let mut reader = start.clone();
         if reader.keyword("SELECT") {
             // backupd's own form: the creation as the text that psql executes where the database is missing.
-            return statement(&reader.text()?)
-                .and_then(|tokens| self.creation(Reader::new(&tokens)));
+            return self.creation(statement(&reader.string()?)?);
         }
         if reader.keywords(&["SET", "SESSION", "AUTHORIZATION"]) {
-            let speaker = reader.text().or_else(|| reader.name());
+            let speaker = reader.string().or_else(|| reader.name());
             self.speaker = speaker.filter(|name| name != "default");
             return Some(());
         }
@@ -66,7 +65,7 @@ impl Reading {
             .or_else(|| self.alteration(start.clone()))
             .or_else(|| self.setting_of_role(start.clone()))
             .or_else(|| self.grant(start.clone()))
-            .or_else(|| self.words(start))
+            .or_else(|| self.words(start.clone()))
     }
 
     fn found(&mut self) -> &mut DatabaseProperties {
@@ -99,8 +98,8 @@ impl Reading {
                 "COLLATION_VERSION",
                 "TABLESPACE",
             ])?;
-            reader.symbol('=');
-            let value = reader.text().or_else(|| reader.name())?;
+            reader.keyword("=");
+            let value = reader.string().or_else(|| reader.name())?;
             match option {
                 "ENCODING" => made.encoding = Some(value),
                 "LOCALE_PROVIDER" => made.locale_provider = Some(value),
@@ -141,7 +140,7 @@ impl Reading {
             let setting = setting(&mut reader, None)?;
             self.found().settings.push(setting);
         } else if reader.keywords(&["CONNECTION", "LIMIT"]) {
-            reader.symbol('=');
+            reader.keyword("=");
             self.found().connection_limit = reader.number()?;
         } else if reader.keyword("IS_TEMPLATE") {
             self.found().is_template = truth(&mut reader)?;
@@ -187,7 +186,7 @@ impl Reading {
                 TEMPORARY => privileges.push("TEMPORARY"),
                 word => privileges.push(word),
             }
-            if !reader.symbol(',') {
+            if !reader.keyword(",") {
                 break;
             }
         }
@@ -231,7 +230,7 @@ impl Reading {
     /// Its comment and labels.
     fn words(&mut self, mut reader: Reader<'_>) -> Option<()> {
         let provider = if reader.keywords(&["SECURITY", "LABEL", "FOR"]) {
-            Some(reader.text().or_else(|| reader.name())?)
+            Some(reader.string().or_else(|| reader.name())?)
         } else if reader.keyword("COMMENT") {
             None
         } else {
@@ -242,7 +241,7 @@ impl Reading {
         }
         reader.name()?;
         let text = if reader.keyword("IS") {
-            reader.text()?
+            reader.string()?
         } else {
             return None;
         };
@@ -272,22 +271,19 @@ fn untouched(owner: &str) -> Vec<Grant> {
 }
 
 fn truth(reader: &mut Reader<'_>) -> Option<bool> {
-    reader.symbol('=');
+    reader.keyword("=");
     reader.one_of(&["true", "false"]).map(|word| word == "true")
 }
 
 /// `name TO 'value', …`, behind `SET`.
 pub(crate) fn setting(reader: &mut Reader<'_>, role: Option<String>) -> Option<Setting> {
-    let mut name = reader.name()?;
-    while reader.symbol('.') {
-        name = format!("{name}.{}", reader.name()?);
-    }
-    if !(reader.keyword("TO") || reader.symbol('=')) {
+    let name = reader.dotted()?;
+    if !(reader.keyword("TO") || reader.keyword("=")) {
         return None;
     }
-    let mut values = vec![reader.text()?];
-    while reader.symbol(',') {
-        values.push(reader.text()?);
+    let mut values = vec![reader.string()?];
+    while reader.keyword(",") {
+        values.push(reader.string()?);
     }
     Some(Setting { role, name, values })
 }

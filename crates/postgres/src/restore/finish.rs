@@ -12,7 +12,7 @@ use crate::copy::CopyOut;
 use crate::dsn::Dsn;
 use crate::server::{Server, ServerError, ident, literal};
 use crate::sql::QualifiedName;
-use crate::sql::words::Words;
+use crate::sql::reader::Reader;
 
 /// A question to be asked, and what it is about.
 enum Task {
@@ -269,21 +269,13 @@ pub async fn make_event_triggers(
 
 /// Event trigger and role of `ALTER EVENT TRIGGER name OWNER TO role;`.
 fn new_owner(statement: &str) -> Option<(String, String)> {
-    let words: Vec<_> = Words::of(statement).collect();
-    let [alter, event, trigger, name, owner, to, role, ..] = words.as_slice() else {
-        return None;
-    };
-    let keywords = [
-        (alter, "ALTER"),
-        (event, "EVENT"),
-        (trigger, "TRIGGER"),
-        (owner, "OWNER"),
-        (to, "TO"),
-    ];
-    keywords
-        .iter()
-        .all(|(word, keyword)| word.is(keyword))
-        .then(|| (name.value.clone(), role.value.clone()))
+    let mut words = Reader::of(statement);
+    words
+        .keywords(&["ALTER", "EVENT", "TRIGGER"])
+        .then_some(())?;
+    let trigger = words.name()?;
+    words.keywords(&["OWNER", "TO"]).then_some(())?;
+    Some((trigger, words.name()?))
 }
 
 async fn is_ordinary(server: &Server, role: &str) -> Result<bool, ServerError> {

@@ -15,7 +15,6 @@ mod names;
 pub mod place;
 mod removal;
 pub mod roles;
-pub(crate) mod statements;
 mod strangers;
 pub mod subscriptions;
 mod undo;

@@ -1,6 +1,7 @@
 //! The statement before the rows of a table.
 
-use super::words::{QualifiedName, Words};
+use super::lexer::{Lexer, TokenKind};
+use super::reader::{QualifiedName, Reader};
 
 const COPY: &[u8] = b"COPY ";
 const FROM_STDIN: &[u8] = b" FROM stdin;";
@@ -19,12 +20,13 @@ impl CopyTarget {
     pub fn parse(statement: &[u8]) -> Option<Self> {
         let rest = statement.trim_ascii_end().strip_prefix(COPY)?;
         let rest = rest.strip_suffix(FROM_STDIN)?;
-        let mut quoted = false;
-        let end = rest.iter().position(|byte| {
-            quoted ^= *byte == b'"';
-            !quoted && matches!(byte, b' ' | b'(')
-        });
-        let (table, columns) = rest.split_at(end.unwrap_or(rest.len()));
+        let (mut lexer, mut behind, mut end) = (Lexer::default(), rest, 0);
+        while let Some(part) = lexer.next(&mut behind)
+            && !matches!(part.kind, TokenKind::Blank | TokenKind::Symbol(b'('))
+        {
+            end += part.bytes.len();
+        }
+        let (table, columns) = rest.split_at(end);
         let columns = columns.trim_ascii();
         let inside = columns
             .strip_prefix(b"(")
@@ -43,8 +45,9 @@ impl CopyTarget {
 
     /// The columns' names.
     pub fn column_names(&self) -> Vec<String> {
-        let words = Words::of(&self.columns).filter(|word| word.quoted || word.value != ",");
-        words.map(|word| word.value).collect()
+        Reader::of(&self.columns)
+            .filter_map(|token| token.name())
+            .collect()
     }
 }
 

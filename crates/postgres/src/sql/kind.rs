@@ -1,8 +1,7 @@
 //! What a statement of a dump is, by its first words: pg_dump writes these itself, and nothing that a user named stands before them.
 
-use std::iter::Peekable;
-
-use super::words::{QualifiedName, Word, Words, take_name};
+use super::reader::{QualifiedName, Reader};
+use super::tokens::Token;
 
 /// What a statement is about, as far as the order and the connection of a load depend on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +72,8 @@ const CALLED: [&str; 11] = [
 
 /// Tells what a statement is.
 pub fn classify(statement: &str) -> Kind {
-    let mut words = Words::of(statement).peekable();
-    let Some(first) = words.next().filter(|word| !word.quoted) else {
-        return Kind::Forbidden;
-    };
-    match first.value.to_ascii_uppercase().as_str() {
+    let mut words = Reader::of(statement);
+    match keyword(&mut words).as_str() {
         "CREATE" => create(&mut words),
         "ALTER" => alter(&mut words),
         "COMMENT" => about(&mut words, Kind::Comment),
@@ -100,20 +96,18 @@ pub fn classify(statement: &str) -> Kind {
     }
 }
 
-type Rest<'a> = Peekable<Words<'a>>;
-
-fn next_is(words: &mut Rest<'_>, keyword: &str) -> bool {
-    words.next_if(|word| word.is(keyword)).is_some()
+/// The next word, in capitals; nothing that is a keyword at the end.
+fn keyword(words: &mut Reader<'_>) -> String {
+    let word = words.next();
+    word.map_or_else(String::new, |word| word.text.to_ascii_uppercase())
 }
 
-fn create(words: &mut Rest<'_>) -> Kind {
-    if next_is(words, "OR") {
-        next_is(words, "REPLACE");
+fn create(words: &mut Reader<'_>) -> Kind {
+    if words.keyword("OR") {
+        words.keyword("REPLACE");
     }
-    let Some(what) = words.next() else {
-        return Kind::Forbidden;
-    };
-    match what.value.to_ascii_uppercase().as_str() {
+    match keyword(words).as_str() {
+        "" => Kind::Forbidden,
         "EXTENSION" => extension(words),
         "EVENT" => Kind::EventTrigger,
         "PUBLICATION" => Kind::Publication,
@@ -127,27 +121,23 @@ fn create(words: &mut Rest<'_>) -> Kind {
     }
 }
 
-fn extension(words: &mut Rest<'_>) -> Kind {
+fn extension(words: &mut Reader<'_>) -> Kind {
     for keyword in ["IF", "NOT", "EXISTS"] {
-        next_is(words, keyword);
+        words.keyword(keyword);
     }
-    words
-        .next()
-        .map_or(Kind::Forbidden, |name| Kind::Extension(name.value))
+    words.name().map_or(Kind::Forbidden, Kind::Extension)
 }
 
-fn alter(words: &mut Rest<'_>) -> Kind {
-    let Some(what) = words.next() else {
-        return Kind::Forbidden;
-    };
-    match what.value.to_ascii_uppercase().as_str() {
+fn alter(words: &mut Reader<'_>) -> Kind {
+    match keyword(words).as_str() {
+        "" => Kind::Forbidden,
         "EVENT" => Kind::EventTrigger,
         "PUBLICATION" => Kind::Publication,
         "SUBSCRIPTION" => Kind::Subscription,
         "EXTENSION" => extension(words),
         "TABLE" => alter_table(words),
-        "DOMAIN" => match take_name(words) {
-            Some(domain) if next_is(words, "ADD") => Kind::DomainCheck(domain),
+        "DOMAIN" => match words.qualified() {
+            Some(domain) if words.keyword("ADD") => Kind::DomainCheck(domain),
             Some(_) if gives_owner(words) => Kind::Roles,
             Some(_) => Kind::Plain,
             None => Kind::Forbidden,
@@ -163,16 +153,16 @@ fn alter(words: &mut Rest<'_>) -> Kind {
 }
 
 /// Whether the statement ends in `OWNER TO role`.
-fn gives_owner(words: &mut Rest<'_>) -> bool {
-    let rest: Vec<Word> = words.by_ref().filter(|word| !word.is(";")).collect();
+fn gives_owner(words: &mut Reader<'_>) -> bool {
+    let rest: Vec<Token<'_>> = words.by_ref().filter(|word| !word.is(";")).collect();
     matches!(rest.as_slice(), [.., owner, to, _] if owner.is("OWNER") && to.is("TO"))
 }
 
-fn alter_table(words: &mut Rest<'_>) -> Kind {
+fn alter_table(words: &mut Reader<'_>) -> Kind {
     for keyword in ["IF", "EXISTS", "ONLY"] {
-        next_is(words, keyword);
+        words.keyword(keyword);
     }
-    let Some(table) = take_name(words) else {
+    let Some(table) = words.qualified() else {
         return Kind::Forbidden;
     };
     let Some(action) = words.next() else {
@@ -213,18 +203,16 @@ fn alter_table(words: &mut Rest<'_>) -> Kind {
     }
 }
 
-fn referred(words: &mut Rest<'_>) -> Option<QualifiedName> {
+fn referred(words: &mut Reader<'_>) -> Option<QualifiedName> {
     words.find(|word| word.is("REFERENCES"))?;
-    take_name(words)
+    words.qualified()
 }
 
 /// What a comment or label is on.
-fn about(words: &mut Rest<'_>, otherwise: Kind) -> Kind {
-    next_is(words, "ON");
-    let Some(what) = words.next() else {
-        return Kind::Forbidden;
-    };
-    match what.value.to_ascii_uppercase().as_str() {
+fn about(words: &mut Reader<'_>, otherwise: Kind) -> Kind {
+    words.keyword("ON");
+    match keyword(words).as_str() {
+        "" => Kind::Forbidden,
         "EXTENSION" => extension(words),
         "EVENT" => Kind::EventTrigger,
         "PUBLICATION" => Kind::Publication,
@@ -236,7 +224,7 @@ fn about(words: &mut Rest<'_>, otherwise: Kind) -> Kind {
 }
 
 /// Privileges on an object of the database; memberships and privileges on what is shared are not a dump's.
-fn grant(words: &mut Rest<'_>) -> Kind {
+fn grant(words: &mut Reader<'_>) -> Kind {
     let mut depth = 0_u32;
     while let Some(word) = words.next() {
         if word.is("(") {
@@ -255,11 +243,11 @@ fn grant(words: &mut Rest<'_>) -> Kind {
     Kind::Forbidden
 }
 
-fn call(words: &mut Rest<'_>) -> Kind {
-    if next_is(words, "*") {
-        next_is(words, "FROM");
+fn call(words: &mut Reader<'_>) -> Kind {
+    if words.keyword("*") {
+        words.keyword("FROM");
     }
-    let Some(called) = take_name(words) else {
+    let Some(called) = words.qualified() else {
         return Kind::Forbidden;
     };
     let known = called.schema == "pg_catalog" && CALLED.contains(&called.name.as_str());

@@ -1,17 +1,20 @@
 //! Takes a dump's text apart while it is read: statements, and the rows between `COPY … FROM stdin;` and `\.`.
 //!
-//! Ends of statements are found nearly as psql finds them (`psqlscan.l`): a semicolon outside of quotes, dollar quotes, comments,
-//! parentheses (rules) and `BEGIN ATOMIC … END` (functions in standard SQL, [`super::body`]). Rows are passed on as they are, in pieces
+//! Ends of statements are found nearly as psql finds them (`psqlscan.l`): a semicolon that is a token of its own ([`super::lexer`]), outside
+//! of parentheses (rules) and `BEGIN ATOMIC … END` (functions in standard SQL, [`super::body`]). Rows are passed on as they are, in pieces
 //! that end with a row wherever a row is not longer than the buffer.
 //!
 //! Rows and names are users' words. A statement that ran on into what follows it would end where such words say: so one that meets a
 //! heading, a COPY or a psql command at the beginning of a line is a fault of the dump, or of this reader, and ends the reading.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use memchr::{memchr, memmem, memrchr};
 
 use super::body::Body;
+use super::lexer::TokenKind;
+use super::tokens::Cursor;
 
 /// Bytes read ahead; pieces of rows are at most as long.
 const BUFFER_BYTES: usize = 1024 * 1024;
@@ -50,6 +53,7 @@ pub struct Splitter<R> {
     from: usize,
     to: usize,
     ended: bool,
+    cursor: Cursor,
     /// In a block of rows, and whether a row's newline stands right before `from`.
     rows: Option<bool>,
     complete: bool,
@@ -68,6 +72,7 @@ impl<R: Read> Splitter<R> {
             from: 0,
             to: 0,
             ended: false,
+            cursor: Cursor::default(),
             rows: None,
             complete: false,
         }
@@ -81,12 +86,11 @@ impl<R: Read> Splitter<R> {
     /// The next statement; none at the end. Rows that were not asked for are passed over.
     pub fn piece(&mut self) -> io::Result<Option<Piece>> {
         while self.rows()?.is_some() {}
-        if !self.skip_blanks()? {
+        let Some(length) = self.measure()? else {
             return Ok(None);
-        }
-        let length = self.measure()?;
+        };
         let statement = self.buffer[self.from..self.from + length].to_vec();
-        self.from += length;
+        self.pass(length);
         if statement.starts_with(b"COPY ") && statement.ends_with(b" FROM stdin;") {
             self.end_line()?;
             self.rows = Some(true);
@@ -185,19 +189,26 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    /// The byte at this distance; none at the end of the input.
-    fn byte(&mut self, at: usize) -> io::Result<Option<u8>> {
-        while self.from + at >= self.to {
-            if !self.fill()? {
-                return Ok(None);
+    /// The next token, from where to where behind `from`; none at the end of the input.
+    fn token(&mut self) -> io::Result<Option<(TokenKind, Range<usize>)>> {
+        loop {
+            let text = &self.buffer[self.from..self.to];
+            let token = self.cursor.next(text, self.ended);
+            if token.is_some() || self.ended {
+                return Ok(token);
             }
+            self.fill()?;
         }
-        Ok(Some(self.buffer[self.from + at]))
     }
 
-    /// Passes over blank space, comments and psql's commands; false at the end of the dump.
-    fn skip_blanks(&mut self) -> io::Result<bool> {
-        // A large statement is over: its room is given back.
+    /// What is up to here is done with.
+    fn pass(&mut self, bytes: usize) {
+        self.from += bytes;
+        self.cursor.pass(bytes);
+    }
+
+    /// A large statement is over: its room is given back.
+    fn give_back_room(&mut self) {
         if self.buffer.len() > BUFFER_BYTES && self.to - self.from < BUFFER_BYTES / 2 {
             self.buffer.copy_within(self.from..self.to, 0);
             self.to -= self.from;
@@ -205,119 +216,70 @@ impl<R: Read> Splitter<R> {
             self.buffer.truncate(BUFFER_BYTES);
             self.buffer.shrink_to_fit();
         }
-        loop {
-            match self.byte(0)? {
-                None => return Ok(false),
-                Some(byte) if byte.is_ascii_whitespace() => self.from += 1,
-                Some(b'-') if self.byte(1)? == Some(b'-') => {
-                    let line = self.line()?;
-                    self.complete |= line == TRAILER;
-                }
-                Some(b'\\') => {
-                    let line = self.line()?;
-                    if !COMMANDS.iter().any(|command| line.starts_with(command)) {
-                        return Err(fault(
-                            "the dump holds a psql command that pg_dump does not write",
-                        ));
-                    }
-                }
-                Some(_) => return Ok(true),
-            }
-        }
-    }
-
-    /// Takes the rest of this line, without its newline.
-    fn line(&mut self) -> io::Result<Vec<u8>> {
-        let mut at = 0;
-        loop {
-            let data = &self.buffer[self.from + at..self.to];
-            if let Some(end) = memchr(b'\n', data) {
-                let line = self.buffer[self.from..self.from + at + end].to_vec();
-                self.from += at + end + 1;
-                return Ok(line);
-            }
-            at = self.to - self.from;
-            if !self.fill()? {
-                let line = self.buffer[self.from..self.to].to_vec();
-                self.from = self.to;
-                return Ok(line);
-            }
-        }
     }
 
     /// A COPY statement has its line for itself.
     fn end_line(&mut self) -> io::Result<()> {
-        if self.byte(0)? == Some(b'\n') {
+        if (self.from < self.to || self.fill()?) && self.buffer[self.from] == b'\n' {
             self.from += 1;
             return Ok(());
         }
         Err(fault("a COPY statement is not followed by its rows"))
     }
 
-    /// Length of the statement that begins here, with its semicolon.
-    fn measure(&mut self) -> io::Result<usize> {
-        let mut at = 0;
+    /// Passes over blank space, comments and psql's commands; then the length of the statement that begins here, with its semicolon. None
+    /// at the end of the dump.
+    fn measure(&mut self) -> io::Result<Option<usize>> {
+        self.give_back_room();
         let mut parentheses = 0_u32;
         let mut body = Body::default();
+        let mut within = false;
         loop {
-            let Some(byte) = self.byte(at)? else {
-                return Err(fault("the dump ends within a statement"));
+            let Some((kind, at)) = self.token()? else {
+                return if within || !self.cursor.lexer.is_at_rest() {
+                    Err(fault("the dump ends within a statement"))
+                } else {
+                    Ok(None)
+                };
             };
-            let begin = at;
-            let goes_on = match byte {
-                b'\'' => {
-                    let escapes = at > 0
-                        && matches!(self.buffer[self.from + at - 1], b'E' | b'e')
-                        && (at < 2 || !is_name(self.buffer[self.from + at - 2]));
-                    at = self.quoted(at + 1, b'\'', escapes)?;
-                    body.other(byte)
-                }
-                b'"' => {
-                    at = self.quoted(at + 1, b'"', false)?;
-                    body.other(byte)
-                }
-                b'$' => {
-                    at = self.dollar(at)?;
-                    body.other(byte)
-                }
-                b'-' if self.byte(at + 1)? == Some(b'-') => {
-                    while self.byte(at)?.is_some_and(|byte| byte != b'\n') {
-                        at += 1;
+            let text = &self.buffer[self.from + at.start..self.from + at.end];
+            if !within {
+                match kind {
+                    TokenKind::Blank => {}
+                    TokenKind::Comment => self.complete |= text == TRAILER,
+                    TokenKind::Command if COMMANDS.iter().any(|one| text.starts_with(one)) => {}
+                    TokenKind::Command => {
+                        return Err(fault(
+                            "the dump holds a psql command that pg_dump does not write",
+                        ));
                     }
-                    !self.begins_line(begin)
+                    _ => within = true,
                 }
-                b'/' if self.byte(at + 1)? == Some(b'*') => {
-                    at = self.comment(at)?;
-                    true
+                if !within {
+                    self.pass(at.end);
+                    continue;
                 }
-                b'(' => {
-                    parentheses += 1;
-                    at += 1;
-                    body.other(byte)
+            }
+            let goes_on = match kind {
+                TokenKind::Blank => true,
+                TokenKind::Comment => !(text.starts_with(b"--") && self.begins_line(at.start)),
+                // Only a psql command has a backslash outside of quotes.
+                TokenKind::Command => false,
+                TokenKind::Symbol(b';') if parentheses == 0 && !body.is_open() => {
+                    return Ok(Some(at.end));
                 }
-                b')' => {
-                    parentheses = parentheses.saturating_sub(1);
-                    at += 1;
-                    body.other(byte)
-                }
-                b';' if parentheses == 0 && !body.is_open() => return Ok(at + 1),
-                byte if is_name(byte) => {
-                    while self
-                        .byte(at)?
-                        .is_some_and(|byte| is_name(byte) || byte == b'$')
-                    {
-                        at += 1;
+                TokenKind::Symbol(symbol) => {
+                    match symbol {
+                        b'(' => parentheses += 1,
+                        b')' => parentheses = parentheses.saturating_sub(1),
+                        _ => {}
                     }
-                    let word = &self.buffer[self.from + begin..self.from + at];
-                    // Nothing that is named so is written without quotes, and no other statement holds a COPY.
-                    let copies = word == b"COPY" && self.begins_line(begin);
-                    body.word(word, parentheses) && !copies
+                    body.other(symbol)
                 }
-                byte => {
-                    at += 1;
-                    // Only a psql command has one outside of quotes.
-                    byte.is_ascii_whitespace() || byte != b'\\' && body.other(byte)
-                }
+                // Nothing that is named so is written without quotes, and no other statement holds a COPY.
+                TokenKind::Word if text == b"COPY" && self.begins_line(at.start) => false,
+                TokenKind::Word => body.word(text, parentheses),
+                TokenKind::Name | TokenKind::Text { .. } | TokenKind::Body => body.other(b'\''),
             };
             if !goes_on {
                 return Err(self.runs_on());
@@ -339,76 +301,6 @@ impl<R: Read> Splitter<R> {
             "a statement runs into what follows it, so neither it nor anything behind it was run: {shown}"
         ))
     }
-
-    /// Behind the quote that closes; a doubled one does not.
-    fn quoted(&mut self, mut at: usize, quote: u8, escapes: bool) -> io::Result<usize> {
-        loop {
-            match self.byte(at)? {
-                None => return Err(fault("the dump ends within quotes")),
-                Some(b'\\') if escapes => at += 2,
-                Some(byte) if byte == quote => {
-                    if self.byte(at + 1)? != Some(quote) {
-                        return Ok(at + 1);
-                    }
-                    at += 2;
-                }
-                Some(_) => at += 1,
-            }
-        }
-    }
-
-    /// Behind a dollar-quoted text, or behind a `$` that begins none.
-    fn dollar(&mut self, begin: usize) -> io::Result<usize> {
-        let mut at = begin + 1;
-        loop {
-            match self.byte(at)? {
-                Some(b'$') => break,
-                Some(byte) if is_name(byte) && !(at == begin + 1 && byte.is_ascii_digit()) => {
-                    at += 1;
-                }
-                _ => return Ok(begin + 1),
-            }
-        }
-        let tag = self.buffer[self.from + begin..=self.from + at].to_vec();
-        at += 1;
-        loop {
-            let data = &self.buffer[self.from + at..self.to];
-            if let Some(found) = memmem::find(data, &tag) {
-                return Ok(at + found + tag.len());
-            }
-            // A tag may stand across what was read and what was not.
-            at += data.len().saturating_sub(tag.len() - 1);
-            if !self.fill()? {
-                return Err(fault("the dump ends within a dollar-quoted text"));
-            }
-        }
-    }
-
-    /// Behind a comment, in which others may stand.
-    fn comment(&mut self, mut at: usize) -> io::Result<usize> {
-        let mut depth = 0_u32;
-        loop {
-            match (self.byte(at)?, self.byte(at + 1)?) {
-                (Some(b'/'), Some(b'*')) => {
-                    depth += 1;
-                    at += 2;
-                }
-                (Some(b'*'), Some(b'/')) => {
-                    depth -= 1;
-                    at += 2;
-                    if depth == 0 {
-                        return Ok(at);
-                    }
-                }
-                (Some(_), Some(_)) => at += 1,
-                _ => return Err(fault("the dump ends within a comment")),
-            }
-        }
-    }
-}
-
-fn is_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::loaded::Calculated;
 use super::loader::Loader;
 use crate::restore::error::RestoreError;
 use crate::server::literal;
-use crate::sql::words::{Words, take_name};
+use crate::sql::reader::Reader;
 use crate::sql::{Kind, QualifiedName};
 
 impl Loader<'_> {
@@ -30,7 +30,9 @@ impl Loader<'_> {
         let names = &self.calculated;
         let rests = about
             && !names.is_empty()
-            && Words::of(statement).any(|word| names.contains(&word.value));
+            && Reader::of(statement)
+                .filter_map(|token| token.name())
+                .any(|name| names.contains(&name));
         let is_made = made.is_some();
         self.calculated.extend(made);
         if is_made || rests {
@@ -59,16 +61,16 @@ fn table(statement: &str) -> Option<QualifiedName> {
         "STATISTICS" => "FROM",
         _ => "ON",
     };
-    let mut words = Words::of(statement).peekable();
+    let mut words = Reader::of(statement);
     words.find(|word| word.is(keyword))?;
-    words.next_if(|word| word.is("ONLY"));
-    take_name(&mut words)
+    words.keyword("ONLY");
+    words.qualified()
 }
 
 /// Whether there is an expression or a condition: parentheses within parentheses, or WHERE.
 fn calculates(statement: &str) -> bool {
     let mut depth = 0_u32;
-    Words::of(statement).any(|word| {
+    Reader::of(statement).any(|word| {
         if word.is("(") {
             depth += 1;
         } else if word.is(")") {
@@ -79,22 +81,21 @@ fn calculates(statement: &str) -> bool {
 }
 
 fn index(statement: &str) -> Option<String> {
-    let mut words = Words::of(statement)
-        .skip(1)
-        .skip_while(|word| word.is("UNIQUE"));
-    words.next().filter(|word| word.is("INDEX"))?;
-    words.next().map(|word| word.value)
+    let mut words = Reader::of(statement);
+    words.next();
+    words.keyword("UNIQUE");
+    words.keyword("INDEX").then(|| words.name())?
 }
 
 fn constraint(statement: &str) -> Option<String> {
-    let mut words = Words::of(statement);
+    let mut words = Reader::of(statement);
     words.find(|word| word.is("CONSTRAINT"))?;
-    words.next().map(|word| word.value)
+    words.name()
 }
 
 fn statistics(statement: &str) -> Option<String> {
     let rest = statement.strip_prefix("CREATE STATISTICS ")?;
-    take_name(&mut Words::of(rest).peekable()).map(|name| name.name)
+    QualifiedName::read(rest).map(|name| name.name)
 }
 
 #[cfg(test)]

@@ -59,6 +59,10 @@ pub(super) struct Found {
 }
 
 /// One of them.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, none a state"
+)]
 pub(super) struct FoundTable {
     pub is_there: bool,
     pub before: u64,

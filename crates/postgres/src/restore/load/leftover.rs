@@ -7,7 +7,7 @@ use super::session;
 use crate::restore::error::RestoreError;
 use crate::restore::fault::LoadFault;
 use crate::server::literal;
-use crate::sql::words::{Words, take_name};
+use crate::sql::QualifiedName;
 
 /// What can be replaced: how a dump makes it, the SQLSTATE of one that is there, and whether one of this name is an extension's.
 const REPLACED: [(&str, &str, &str); 3] = [
@@ -37,7 +37,7 @@ impl Loader<'_> {
         }) else {
             return Ok(false);
         };
-        let Some(name) = take_name(&mut Words::of(made).peekable()) else {
+        let Some(name) = QualifiedName::read(made) else {
             return Ok(false);
         };
         let of_extensions = question

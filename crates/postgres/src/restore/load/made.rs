@@ -1,18 +1,20 @@
 //! What a statement makes, by its first words.
 
-use crate::sql::words::{Words, take_name};
+use crate::sql::QualifiedName;
+use crate::sql::reader::Reader;
 
 /// The name of what a statement makes: the first qualified one in it.
 pub(super) fn made(statement: &str) -> Option<String> {
-    let words: Vec<_> = Words::of(statement).take(12).collect();
-    let dot = words.iter().position(|word| word.is("."))?;
-    Some(words.get(dot + 1)?.value.clone())
+    let mut words = Reader::of(statement).take(12);
+    words.find(|word| word.is("."))?;
+    let name = words.next()?;
+    Some(name.name().unwrap_or_else(|| name.text.to_owned()))
 }
 
 /// The schema that a statement makes.
 pub(super) fn made_schema(statement: &str) -> Option<String> {
     let rest = statement.strip_prefix("CREATE SCHEMA ")?;
-    take_name(&mut Words::of(rest).peekable()).map(|name| name.name)
+    QualifiedName::read(rest).map(|name| name.name)
 }
 
 /// Whether it makes nothing, and gives or takes privileges.

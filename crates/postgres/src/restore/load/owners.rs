@@ -10,7 +10,7 @@ use super::session;
 use crate::restore::error::RestoreError;
 use crate::restore::fault::LoadFault;
 use crate::server::{ServerError, ident, literal};
-use crate::sql::words::Words;
+use crate::sql::reader::Reader;
 use crate::sql::{Kind, QualifiedName};
 
 /// Has no privileges and no members but the owner of the database that one is in, who is a superuser here.
@@ -169,21 +169,19 @@ fn give(table: &str, role: &str) -> String {
 
 /// What stands before the role in `ALTER … OWNER TO role;`.
 fn until_new_owner(statement: &str) -> Option<&str> {
-    let mut words = Words::of(statement);
-    if !words.next()?.is("ALTER") {
+    let mut words = Reader::of(statement);
+    if !words.keyword("ALTER") {
         return None;
     }
-    let mut is_owner = false;
-    loop {
-        let word = words.next()?;
-        if is_owner && word.is("TO") {
-            break;
+    let to = loop {
+        words.find(|word| word.is("OWNER"))?;
+        if let Some(to) = words.peek().filter(|word| word.is("TO")) {
+            break to.at + to.text.len();
         }
-        is_owner = word.is("OWNER");
-    }
-    let until = &statement[..statement.len() - words.rest().len()];
+    };
+    words.next();
     let _role = words.next()?;
-    (words.next()?.is(";") && words.next().is_none()).then_some(until)
+    (words.keyword(";") && words.is_at_end()).then_some(&statement[..to])
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! A roles file, read into data: `pg_dumpall --roles-only` with the properties of a database behind it (0.1.0), or backupd's own form. A
 //! statement of any other form is an error that names it.
 
-use super::super::statements::{Item, Reader, Token, Unreadable, items, outline, statement};
 use super::form::{CHECKS, inner};
 use super::{Attributes, Membership, ParameterGrant, Role, RolesScript};
 use crate::properties::{DatabaseProperties, Label, Reading, setting};
+use crate::sql::Unreadable;
+use crate::sql::reader::Reader;
+use crate::sql::script::{Item, items, outline, statement};
 
 /// Settings of the session that such files begin with.
 const OF_SESSION: [&str; 16] = [
@@ -42,36 +44,35 @@ impl RolesScript {
         let mut script = Self::default();
         let mut database = Reading::default();
         for item in items(text)? {
-            let Item::Statement(tokens) = item else {
+            let Item::Statement(statement) = item else {
                 continue;
             };
             let taken = script
-                .take(&tokens)
-                .or_else(|| database.statement(&tokens))
-                .or_else(|| of_session(Reader::new(&tokens)));
+                .take(&statement)
+                .or_else(|| database.statement(&statement))
+                .or_else(|| of_session(statement.clone()));
             if taken.is_none() {
-                return Err(RolesFileError::Statement(outline(&tokens)));
+                return Err(RolesFileError::Statement(outline(&statement)));
             }
         }
         script.database = DatabaseProperties::from_roles_file(text);
         Ok(script)
     }
 
-    fn take(&mut self, tokens: &[Token]) -> Option<()> {
-        let mut reader = Reader::new(tokens);
+    fn take(&mut self, start: &Reader<'_>) -> Option<()> {
+        let mut reader = start.clone();
         if reader.keyword("DO") {
-            let text = reader.text()?;
+            let text = reader.string()?;
             if text.starts_with(CHECKS) {
                 return Some(());
             }
             return self.take(&statement(inner(&text)?)?);
         }
-        let start = Reader::new(tokens);
         self.new_role(start.clone())
             .or_else(|| self.alteration(start.clone()))
             .or_else(|| self.membership(start.clone()))
             .or_else(|| self.parameter(start.clone()))
-            .or_else(|| self.words(start))
+            .or_else(|| self.words(start.clone()))
     }
 
     fn role(&mut self, name: &str) -> Option<&mut Role> {
@@ -148,7 +149,7 @@ impl RolesScript {
                     "INHERIT" => one.inherit = Some(on),
                     _ => one.set = Some(on),
                 }
-                if !reader.symbol(',') {
+                if !reader.keyword(",") {
                     break;
                 }
             }
@@ -173,17 +174,14 @@ impl RolesScript {
                 "SET" => set = true,
                 _ => alter_system = reader.keyword("SYSTEM").then_some(true)?,
             }
-            if !reader.symbol(',') {
+            if !reader.keyword(",") {
                 break;
             }
         }
         if !reader.keywords(&["ON", "PARAMETER"]) {
             return None;
         }
-        let mut parameter = reader.name()?;
-        while reader.symbol('.') {
-            parameter = format!("{parameter}.{}", reader.name()?);
-        }
+        let parameter = reader.dotted()?;
         if !reader.keyword(if gives { "TO" } else { "FROM" }) {
             return None;
         }
@@ -211,7 +209,7 @@ impl RolesScript {
     /// `COMMENT ON ROLE`, `SECURITY LABEL … ON ROLE`.
     fn words(&mut self, mut reader: Reader<'_>) -> Option<()> {
         let provider = if reader.keywords(&["SECURITY", "LABEL", "FOR"]) {
-            Some(reader.text().or_else(|| reader.name())?)
+            Some(reader.string().or_else(|| reader.name())?)
         } else if reader.keyword("COMMENT") {
             None
         } else {
@@ -224,7 +222,7 @@ impl RolesScript {
         if !reader.keyword("IS") {
             return None;
         }
-        let text = reader.text()?;
+        let text = reader.string()?;
         let role = self.role(&name)?;
         match provider {
             Some(provider) => role.labels.push(Label {
@@ -283,10 +281,10 @@ fn attributes(reader: &mut Reader<'_>) -> Option<Attributes> {
                 reader.keyword("LIMIT").then_some(())?;
                 read.connection_limit = reader.number()?;
             }
-            "PASSWORD" => read.password = Some(reader.text()?),
+            "PASSWORD" => read.password = Some(reader.string()?),
             _ => {
                 reader.keyword("UNTIL").then_some(())?;
-                read.valid_until = Some(reader.text()?);
+                read.valid_until = Some(reader.string()?);
             }
         }
     }
@@ -297,7 +295,7 @@ fn attributes(reader: &mut Reader<'_>) -> Option<Attributes> {
 fn of_session(mut reader: Reader<'_>) -> Option<()> {
     if reader.keywords(&["SELECT", "pg_catalog"]) {
         // `SELECT pg_catalog.set_config('search_path', '', false)`.
-        return (reader.symbol('.') && reader.keyword("set_config")).then_some(());
+        return (reader.keyword(".") && reader.keyword("set_config")).then_some(());
     }
     if !reader.keyword("SET") {
         return None;
