@@ -4,7 +4,7 @@
 # What the sample stack needs, the same with what builds backupd, and what the tests need besides.
 sample_packages=(postgresql postgresql-client gzip tar attr)
 stack_packages=(gcc libc6-dev make "${sample_packages[@]}")
-test_packages=(openssl zstd util-linux procps time)
+test_packages=(openssl zstd util-linux procps time pgbouncer)
 
 # missing PACKAGE...: those that are not installed.
 missing() {

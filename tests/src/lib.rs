@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod fault;
 pub mod host;
 pub mod hostile;
+pub mod pooler;
 pub mod proxy;
 pub mod server;
 pub mod set;

@@ -1,5 +1,5 @@
-//! The use-cases of backupd: a backup (`backup`), its proof (`prove`), what becomes of it (`keep`), and what is restored (`source`'s
-//! kinds). They work on sources of whatever kind.
+//! The use-cases of backupd: a backup (`backup`), its proof (`prove`), what becomes of it (`keep`), a restore (`restore`). They work on
+//! sources of whatever kind (`source`), and history is written here alone.
 //!
 //! The engine turns a checked [`Config`] into work on the `postgres`, `archive`, `stream` and `catalog` crates and says what happens as
 //! [`Event`]s. It reads no environment, prints nothing, and never knows who listens.
@@ -15,6 +15,7 @@ pub mod identity;
 pub mod keep;
 mod progress;
 pub mod prove;
+pub mod restore;
 pub mod source;
 pub mod space;
 pub mod stack;

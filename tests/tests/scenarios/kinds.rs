@@ -121,7 +121,7 @@ impl Kind {
                 let closed = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false");
                 self.stack.server.psql("template1", &closed);
             }
-            Holds::Tree(root) => fs::rename(root, root.with_extension("gone")).unwrap(),
+            Holds::Tree(root) => fs::remove_dir_all(root).unwrap(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
+use tests::pooler::Pooler;
 use tests::server::Options;
 use tests::stack::Stack;
 
@@ -445,4 +446,29 @@ fn a_server_for_drills_that_is_backed_up_itself_is_warned_of() {
     assert!(!checked.stdout.contains(words), "{checked}");
     let drilled = stack.backupd(["verify", "--drill"]).envs(apart).succeed();
     assert!(!drilled.stderr.contains(words), "{drilled}");
+}
+
+/// Through one, `pg_dump` may meet a session that it did not set up.
+#[test]
+fn a_transaction_pooler_is_known_on_any_port() {
+    let stack = Stack::new();
+    let pooler = Pooler::before(&stack.server);
+    let direct = stack.server.url("postgres");
+    let through = direct.replace(
+        &format!(":{}/", stack.server.port()),
+        &format!(":{}/", pooler.port()),
+    );
+    let of_poolers = |url: &str| {
+        let outcome = stack
+            .backupd(["check", "--json"])
+            .env("DATABASE_URL", format!("{url}?sslmode=disable"))
+            .run();
+        let mut said = lines(&outcome.json(), "supabase");
+        said.retain(|line| line.contains("transaction pooler"));
+        said
+    };
+    assert_eq!(of_poolers(&direct), Vec::<String>::new());
+    for _ in 0..3 {
+        assert_eq!(of_poolers(&through).len(), 1);
+    }
 }

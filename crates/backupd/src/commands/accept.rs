@@ -1,15 +1,11 @@
 //! `backupd accept`: somebody has looked, and what is odd is as it should be.
 
-use std::collections::BTreeSet;
-use std::path::Path;
-
-use catalog::accepted::Accepted;
 use catalog::anomaly::Anomaly;
 use catalog::catalog::{Catalog, Entry};
-use catalog::history::{Happening, History, Restoration};
 use catalog::lock::Lock;
 use catalog::set::SetId;
 use engine::clock;
+use engine::keep::accept::accept;
 use serde::Serialize;
 
 use super::exit::{Exit, Refusal};
@@ -54,8 +50,7 @@ pub fn execute(asked: &Accept, environment: &Environment) -> Result<Exit, Refusa
     {
         return Err(Refusal::Unusable(nothing_open(entry)));
     }
-    let history = History::open(&dir)?;
-    let accepted = accept(&dir, &open, asked.all, &history.restored()?)?;
+    let accepted = accept(&dir, &open, asked.all)?;
     let still_open = catalog.list()?.into_iter();
     let done = Done {
         still_open: still_open
@@ -72,13 +67,6 @@ pub fn execute(asked: &Accept, environment: &Environment) -> Result<Exit, Refusa
             .collect(),
         sources: accepted.sources,
     };
-    if !open.is_empty() || !done.sources.is_empty() {
-        let happening = Happening::Accepted {
-            sets: open.iter().map(|entry| entry.id).collect(),
-            sources: done.sources.clone(),
-        };
-        history.append(clock::now(), &happening)?;
-    }
     if asked.output.json {
         print_json(&done)?;
     } else {
@@ -99,37 +87,6 @@ fn nothing_open(entry: &Entry) -> String {
         "{} {why}: there is nothing to accept; `backupd list` says which sets have an open anomaly",
         entry.id
     )
-}
-
-/// What was accepted.
-struct Outcome {
-    /// Sets that a restore followed.
-    mended: BTreeSet<SetId>,
-    /// Sources that a daemon waits for.
-    sources: Vec<String>,
-}
-
-/// Keeps it.
-fn accept(
-    dir: &Path,
-    open: &[Entry],
-    all: bool,
-    restored: &[Restoration],
-) -> Result<Outcome, Refusal> {
-    let (mut mended, mut sources) = (BTreeSet::new(), Vec::new());
-    Accepted::update(dir, |accepted| {
-        for entry in open {
-            accepted.accept(entry.id, entry.anomalies(), restored);
-        }
-        mended.clone_from(&accepted.mended);
-        if all {
-            for (label, stranger) in accepted.waiting.clone() {
-                accepted.know(&label, stranger.is);
-                sources.push(label);
-            }
-        }
-    })?;
-    Ok(Outcome { mended, sources })
 }
 
 fn text(done: &Done) -> String {

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use catalog::catalog::Entry;
-use catalog::history::{Happening, History};
 use catalog::layout::MANIFEST;
 use catalog::manifest::ManifestError;
-use engine::prove::verify::verify_set;
+use engine::prove::verify::{keep, verify_set};
 use engine::source::read_back::{Flaw, Problem, Reading, Report, flaw_of};
 use engine::space::human;
 use engine::tell_while;
@@ -95,26 +94,8 @@ pub async fn execute(
 /// Keeps the verdict, so that a set found damaged no longer counts as good. A backup directory that is mounted read-only (a copy on
 /// another machine) can be verified all the same.
 fn remember(environment: &Environment, entry: &Entry, report: &Report) -> Result<(), Refusal> {
-    // A file that is missing or strange is seen by looking; of one that could not be read nothing is known.
-    if !report.is_whole() && !report.is_damaged() {
-        return Ok(());
-    }
     let dir = environment.backup_dir()?;
-    let kept = History::open(&dir).and_then(|history| {
-        history.append(
-            engine::clock::now(),
-            &Happening::SetVerified {
-                set: entry.id,
-                whole: report.is_whole(),
-                problems: report
-                    .problems
-                    .iter()
-                    .map(|problem| format!("{}: {}", problem.file, problem.what))
-                    .collect(),
-            },
-        )
-    });
-    if let Err(error) = kept {
+    if let Err(error) = keep(&dir, entry.id, report) {
         render::error::note(&format!(
             "the verdict was not kept in {}: {error}",
             dir.display()

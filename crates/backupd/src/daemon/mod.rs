@@ -20,9 +20,7 @@ pub mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::history::{Happening, History};
-use engine::clock;
-use engine::keep::sweep::tidy;
+use engine::keep::sweep::{begin_service, tidy};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -165,12 +163,7 @@ fn begin_history(service: &Service) {
         ),
         Err(error) => warn!("BACKUP_DIR {}: {error}", dir.display()),
     }
-    let started = Happening::ServiceStarted {
-        backupd: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    if let Err(error) =
-        History::open(dir).and_then(|history| history.append(clock::now(), &started))
-    {
+    if let Err(error) = begin_service(dir, env!("CARGO_PKG_VERSION")) {
         warn!("the history cannot be written: {error}");
     }
 }

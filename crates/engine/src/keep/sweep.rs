@@ -21,6 +21,14 @@ pub fn tidy(dir: &Path) -> std::io::Result<Vec<String>> {
     }
 }
 
+/// Keeps in history that a daemon of this version watches from now on.
+pub fn begin_service(dir: &Path, backupd: &str) -> std::io::Result<()> {
+    let started = Happening::ServiceStarted {
+        backupd: backupd.to_owned(),
+    };
+    History::open(dir)?.append(clock::now(), &started)
+}
+
 /// Removes what a killed run or removal left, and says in history what it could not say itself. Where that has no room, it is left for
 /// the next sweep to say: nothing waits for it. The caller holds the lock.
 pub(crate) fn sweep(catalog: &Catalog, history: &History) -> std::io::Result<Vec<String>> {

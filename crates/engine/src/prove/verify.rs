@@ -7,11 +7,14 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use catalog::history::{Happening, History};
 use catalog::layout::{CENSUS, MANIFEST, SUMS};
 use catalog::manifest::{Manifest, sums_text};
+use catalog::set::SetId;
 use stream::blocking::in_place;
 use stream::read::{hash_file, read_regular};
 
+use crate::clock;
 use crate::source::kind_of;
 use crate::source::read_back::{Flaw, Reading, Report, flaw_of};
 
@@ -81,6 +84,23 @@ pub async fn verify_artifacts(
         report.files += 1;
     }
     Ok(())
+}
+
+/// Keeps the verdict on a finished set, so that one that was found damaged no longer counts as good.
+pub fn keep(root: &Path, set: SetId, report: &Report) -> io::Result<()> {
+    // A file that is missing or strange is seen by looking; of one that could not be read nothing is known.
+    if !report.is_whole() && !report.is_damaged() {
+        return Ok(());
+    }
+    let problems = report.problems.iter();
+    let verified = Happening::SetVerified {
+        set,
+        whole: report.is_whole(),
+        problems: problems
+            .map(|problem| format!("{}: {}", problem.file, problem.what))
+            .collect(),
+    };
+    History::open(root)?.append(clock::now(), &verified)
 }
 
 fn check_listing(dir: &Path, manifest: &Manifest, report: &mut Report) {

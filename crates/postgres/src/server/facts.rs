@@ -255,6 +255,7 @@ impl Facts {
         let wanders = backends
             .iter()
             .any(|backend| *backend != Some(first_backend));
+        let is_shared = is_shared(server, first_backend).await;
         let server_version = scalar.text().to_owned();
         let version_num = u32::try_from(scalar.number()).unwrap_or_default();
         Ok(Self {
@@ -288,7 +289,7 @@ impl Facts {
             rls_tables: relation.number(),
             unreadable_total: relation.number(),
             unreadable: relation.list('\x01', NAMED),
-            transaction_pooler: wanders || server.dsn.port == TRANSACTION_POOLER_PORT,
+            transaction_pooler: wanders || is_shared || server.dsn.port == TRANSACTION_POOLER_PORT,
         })
     }
 
@@ -392,6 +393,18 @@ async fn system(server: &Server) -> Option<String> {
     let rows = server.rows(SYSTEM).await.ok()?;
     let system = rows.first()?.try_get(0).ok()??;
     Some(system.to_owned())
+}
+
+/// Whether a second connection is served by the session that serves this one, which is open. A server has one for each; a pooler that is
+/// idle gives out the one that it used last.
+async fn is_shared(server: &Server, backend: &str) -> bool {
+    let asking = async {
+        let other = Server::connect(&server.dsn).await?;
+        let told = other.rows(BACKEND).await?;
+        Ok::<_, ServerError>(told.first().and_then(|row| row.get(0)) == Some(backend))
+    };
+    // Where there is no room for another connection, nothing is known.
+    asking.await.unwrap_or(false)
 }
 
 #[cfg(test)]

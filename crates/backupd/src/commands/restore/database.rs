@@ -9,6 +9,7 @@ use catalog::manifest::Manifest;
 use engine::config::DatabaseRole;
 use engine::event::Observer;
 use engine::finding::{Check, Fault};
+use engine::restore::{InPlace, remember, settle};
 use engine::source::database::restore::{
     DatabasePlan, DatabaseRequest, DatabaseRestoreError, RestoredDatabase, obstacles, plan,
     restore_database, undo as put_back,
@@ -19,8 +20,7 @@ use postgres::tools::Tools;
 use postgres::words::{counted, one_line};
 
 use super::ask;
-use super::kept::{InPlace, remember, settle};
-use super::told::{Source, Told, in_the_way};
+use super::told::{Source, Told, in_the_way, noted};
 use crate::cli::Restore;
 use crate::commands::exit::{Exit, Refusal};
 use crate::render::set::duration;
@@ -89,29 +89,22 @@ pub async fn execute(
         }
     }
     let progress = Progress::start(&environment.logging()?);
-    let mut exit = Exit::Done;
+    let (dir, mut exit) = (environment.backup_dir()?, Exit::Done);
     for plan in &plans {
         let (request, began) = (plan.request, Instant::now());
         let into = request.name.to_owned();
-        let in_place = InPlace::new(environment, &progress, entry.id, request.label, into);
+        let in_place = InPlace::new(&dir, &progress, entry.id, request.label, into);
         let listener: &dyn Observer = if request.beside { &progress } else { &in_place };
         let ended = restore_database(plan, listener, &signals.token).await;
         progress.clear();
         let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let error = ended.as_ref().err().map(ToString::to_string);
-        if request.beside {
-            let happening = Happening::Restored {
-                set: entry.id,
-                source: request.label.to_owned(),
-                into: request.name.to_owned(),
-                in_place: false,
-                duration_ms: took,
-                error,
-            };
-            remember(environment, &happening)?;
+        noted(if request.beside {
+            let into = request.name.to_owned();
+            remember(&dir, entry.id, request.label, into, took, error)
         } else {
-            in_place.end(took, error)?;
-        }
+            in_place.end(took, error)
+        });
         match ended {
             Ok(restored) => {
                 let what = serde_json::to_value(&restored).map_err(std::io::Error::from)?;
@@ -198,7 +191,7 @@ pub async fn undo(
     set: Option<&Manifest>,
     environment: &Environment,
 ) -> Result<Exit, Refusal> {
-    let mut exit = Exit::Done;
+    let (dir, mut exit) = (environment.backup_dir()?, Exit::Done);
     let mut told = BTreeSet::new();
     for mut target in environment.restore_targets(labels, set)? {
         name_ourselves(asked, &mut target);
@@ -208,7 +201,7 @@ pub async fn undo(
             Ok(undone) => {
                 if asked.into.is_none() {
                     let left = (!undone.done.is_empty()).then_some(false);
-                    settle(environment, &target.source.label, name, left);
+                    noted(settle(&dir, &target.source.label, name, left));
                 }
                 let mut text = String::new();
                 if undone.done.is_empty() {

@@ -2,8 +2,6 @@
 
 mod ask;
 mod database;
-mod directory;
-mod kept;
 mod told;
 mod tree;
 
@@ -13,6 +11,7 @@ use catalog::identity::Identity;
 use catalog::manifest::Manifest;
 use engine::finding::{Check, Fault};
 use engine::identity;
+use engine::restore::{Held, hold, know};
 use postgres::restore::is_too_long;
 use postgres::tools::Tools;
 
@@ -22,7 +21,6 @@ use crate::cli::Restore;
 use crate::render;
 use crate::settings::{Environment, Problems};
 use crate::signals::Signals;
-use directory::{know, lock};
 use told::Told;
 use tree::STORAGE;
 
@@ -44,7 +42,7 @@ async fn perform(
     signals: &Signals,
 ) -> Result<Exit, Refusal> {
     if asked.undo {
-        let _lock = lock(environment)?;
+        let _held = lock(environment)?;
         return undo(asked, told, environment).await;
     }
     let entry = find(environment, &asked.set)?;
@@ -73,10 +71,10 @@ async fn perform(
         [] => None,
         _ => Some(environment.storage_root()?),
     };
-    let _lock = if asked.dry_run {
+    let _held = if asked.dry_run {
         None
     } else {
-        lock(environment)?
+        Some(lock(environment)?)
     };
     // Asked before: with --roles passwords change.
     let lasting = !asked.dry_run && asked.into.is_none();
@@ -115,7 +113,7 @@ async fn perform(
         if lasting {
             // A database that was not there could not be asked.
             let after = servers(&chosen.databases, manifest, environment).await?;
-            know(environment, before.into_iter().chain(after))?;
+            known(environment, before.into_iter().chain(after))?;
         }
     }
     if let Some((root, label)) = in_place
@@ -124,11 +122,36 @@ async fn perform(
         let done = tree::in_place(asked, told, &entry, label, &root, environment, signals).await?;
         if done == Exit::Done && asked.object.is_none() {
             let tree = identity::of_tree(&root).map(|tree| (label.clone(), tree));
-            know(environment, tree)?;
+            known(environment, tree)?;
         }
         return Ok(done);
     }
     Ok(planned)
+}
+
+/// What was restored into is what the sets are of from now on.
+fn known(
+    environment: &Environment,
+    sources: impl IntoIterator<Item = (String, Identity)>,
+) -> Result<(), Refusal> {
+    if let Err(error) = know(&environment.backup_dir()?, sources) {
+        render::error::note(&format!(
+            "the next run will take what was restored for another source: {error}"
+        ));
+    }
+    Ok(())
+}
+
+fn lock(environment: &Environment) -> Result<Held, Refusal> {
+    let dir = environment.backup_dir()?;
+    let held = hold(&dir)?;
+    if matches!(held, Held::ReadOnly) {
+        render::error::note(&format!(
+            "{} cannot be written to: no lock is taken, and nothing is kept in its history",
+            dir.display()
+        ));
+    }
+    Ok(held)
 }
 
 /// Everything that `restore latest` would meet, each database and Storage alone. What is wrong with one says nothing of the others.

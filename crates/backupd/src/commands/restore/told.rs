@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use catalog::set::SetId;
 use engine::finding::Check;
+use engine::restore::NotKept;
 use postgres::words::one_line;
 use serde::Serialize;
 use serde_json::Value;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use crate::cli::Restore;
 use crate::commands::exit::Refusal;
 use crate::commands::print::{print_json, print_text};
+use crate::render;
 
 /// All of it.
 #[derive(Debug, Default, Serialize)]
@@ -204,4 +206,11 @@ pub fn in_the_way(stops: &[&Check]) -> String {
         .iter()
         .map(|check| format!("  in the way: {}\n", one_line(&check.text)));
     lines.collect()
+}
+
+/// Says what could not be kept, which takes nothing back.
+pub fn noted(kept: Result<(), NotKept>) {
+    if let Err(error) = kept {
+        render::error::note(&error.to_string());
+    }
 }

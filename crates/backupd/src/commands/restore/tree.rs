@@ -7,10 +7,10 @@ use std::time::Instant;
 use archive::OutsideLinks;
 use catalog::artifact::Artifact;
 use catalog::catalog::Entry;
-use catalog::history::Happening;
 use catalog::layout::tree::cut_off;
 use engine::event::{Event, Observer};
 use engine::finding::Check;
+use engine::restore::{InPlace, remember, settle};
 use engine::source::tree::restore::{
     RestoreError, Restored, TreeRequest, check_archive, check_swap, obstacles, restore_object,
     restore_tree, swap_tree, undo,
@@ -21,8 +21,7 @@ use postgres::words::counted;
 use stream::artifact::Meter;
 
 use super::ask;
-use super::kept::{InPlace, remember, settle};
-use super::told::{Source, Told, in_the_way, shown};
+use super::told::{Source, Told, in_the_way, noted, shown};
 use crate::cli::Restore;
 use crate::commands::exit::{Exit, Refusal};
 use crate::render;
@@ -166,27 +165,22 @@ pub async fn in_place(
     let request = request(asked, entry, label, root);
     let began = Instant::now();
     let took = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let dir = environment.backup_dir()?;
     if let Some(object) = &asked.object {
         let done = restore_object(request, object, false, &signals.token).await;
-        let happening = Happening::Restored {
-            set: entry.id,
-            source: label.to_owned(),
-            into: format!("{}: {object}", root.display()),
-            in_place: false,
-            duration_ms: took(),
-            error: done.as_ref().err().map(ToString::to_string),
-        };
-        remember(environment, &happening)?;
+        let into = format!("{}: {object}", root.display());
+        let error = done.as_ref().err().map(ToString::to_string);
+        noted(remember(&dir, entry.id, label, into, took(), error));
         return say_object(label, root, done, told, signals);
     }
     let (meter, expected) = (request.meter.clone(), expected(&request));
     let progress = Progress::start(&environment.logging()?);
-    let in_place = InPlace::new(environment, &progress, entry.id, label, shown(root));
+    let in_place = InPlace::new(&dir, &progress, entry.id, label, shown(root));
     let work = swap_tree(request, &in_place, &signals.token);
     let ended = tell_while(work, &progress, label, &meter, expected).await;
     progress.clear();
     let error = ended.as_ref().err().map(ToString::to_string);
-    in_place.end(took(), error)?;
+    noted(in_place.end(took(), error));
     match ended {
         Ok(swapped) => {
             let mut text = summary(label, entry, root, &swapped.restored);
@@ -243,7 +237,8 @@ pub fn undo(root: &Path, told: &Told, environment: &Environment) -> Result<(), R
 /// Puts right what restores of the tree left. The history is told how those of the whole tree ended.
 fn undone(root: &Path, environment: &Environment) -> Result<Vec<undo::Undone>, Refusal> {
     let done = undo::undo(root).map_err(|error| Refusal::Unusable(error.to_string()))?;
-    let settled = |left| settle(environment, super::STORAGE, &shown(root), left);
+    let dir = environment.backup_dir()?;
+    let settled = |left| noted(settle(&dir, STORAGE, &shown(root), left));
     if done.is_empty() {
         settled(None);
     }

@@ -98,14 +98,14 @@ async fn dump_database(
                 ..Dump::default()
             });
             match dumped.content {
-                Some(content) => content::describe(&mut held, content),
+                Some(counted) => content::describe(&mut held, counted),
                 // Only pg_restore can read this format.
                 None => look_into(&mut held, &dumped.written, tools, context, product).await,
             }
             product.census = instant.census;
-            let (content, written) = (Content::Database(held), dumped.written);
+            let (dump, written) = (Content::Database(held), dumped.written);
             product.keep(
-                record(content, &source.label, format.name(), inside, written),
+                record(dump, &source.label, format.name(), inside, written),
                 |artifact| {
                     artifact.identity = identity::of_facts(&told.facts);
                     artifact.tool = Some(format!("pg_dump {}", tools.version.text));
@@ -214,7 +214,7 @@ async fn look_into(
 ) {
     let path = context.dir.join(&written.file);
     match custom_inventory(tools, &path, context.cancel).await {
-        Ok(content) => content::describe(held, content),
+        Ok(counted) => content::describe(held, counted),
         Err(error) => product.fail(format!("{}: {error}", written.file), None),
     }
 }
@@ -255,14 +255,14 @@ async fn dump_its_roles(
                     told.facts.user
                 ));
             }
-            let content = Content::Roles(Roles {
+            let roles = Content::Roles(Roles {
                 source: Some(origin(source, told)),
                 passwords_included: Some(dumped.passwords_included),
             });
             let format = DumpFormat::Plain.name();
             let (compression, written) = (encoding.compression, dumped.written);
             product.keep(
-                record(content, &source.label, format, compression, written),
+                record(roles, &source.label, format, compression, written),
                 |artifact| {
                     let tool = concat!("backupd ", env!("CARGO_PKG_VERSION"));
                     artifact.tool = Some(tool.to_owned());

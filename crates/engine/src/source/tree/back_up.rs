@@ -170,13 +170,13 @@ fn product(
             attributes: Some(packed.attributes.to_string()),
         }),
     };
-    let content = match source.role {
+    let kind = match source.role {
         TreeRole::Storage => Content::Storage(archive),
         TreeRole::Extra => Content::Files(archive),
     };
     let compression = context.config.encoding.compression;
     product.keep(
-        record(content, &source.label, "tar", compression, written),
+        record(kind, &source.label, "tar", compression, written),
         |_| (),
     );
     let changed = packed

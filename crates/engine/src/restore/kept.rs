@@ -1,22 +1,44 @@
 //! What a restore keeps in the history. One in place is kept before names change, for whoever is killed behind that says no more; its end
 //! settles it, or what the next restore or `--undo` finds.
 
+use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use catalog::accepted::Accepted;
 use catalog::catalog::Catalog;
 use catalog::history::{Happening, History};
 use catalog::set::SetId;
-use engine::clock;
-use engine::event::{Event, Observer};
 
-use crate::commands::exit::Refusal;
-use crate::render;
-use crate::settings::Environment;
+use crate::clock;
+use crate::event::{Event, Observer};
+use crate::progress::warn;
+
+/// What could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKept {
+    /// A restore's line.
+    #[error("the history could not be written: {0}")]
+    Line(#[source] io::Error),
+    /// Both lines of a restore in place.
+    #[error(
+        "the history could not be written: {0}; sets with an anomaly that this restore ended would be good ones when they are accepted: \
+         remove them by hand"
+    )]
+    Both(#[source] io::Error),
+    /// The end of an earlier restore.
+    #[error("the history does not say how an earlier restore of {label} ended: {source}")]
+    Earlier {
+        /// The source's label.
+        label: String,
+        /// Why.
+        source: io::Error,
+    },
+}
 
 /// A restore in place, which passes events on.
 pub struct InPlace<'a> {
-    environment: &'a Environment,
+    dir: &'a Path,
     listener: &'a dyn Observer,
     set: SetId,
     source: &'a str,
@@ -25,15 +47,16 @@ pub struct InPlace<'a> {
 }
 
 impl<'a> InPlace<'a> {
+    /// Of a source of this set, from the backup directory `dir` into the database or directory `into`.
     pub fn new(
-        environment: &'a Environment,
+        dir: &'a Path,
         listener: &'a dyn Observer,
         set: SetId,
         source: &'a str,
         into: String,
     ) -> Self {
         Self {
-            environment,
+            dir,
             listener,
             set,
             source,
@@ -43,10 +66,10 @@ impl<'a> InPlace<'a> {
     }
 
     /// Keeps its end.
-    pub fn end(&self, duration_ms: u64, error: Option<String>) -> Result<(), Refusal> {
+    pub fn end(&self, duration_ms: u64, error: Option<String>) -> Result<(), NotKept> {
         let is_well = error.is_none();
         let kept = append(
-            self.environment,
+            self.dir,
             &Happening::Restored {
                 set: self.set,
                 source: self.source.to_owned(),
@@ -55,18 +78,14 @@ impl<'a> InPlace<'a> {
                 duration_ms,
                 error,
             },
-        )?;
-        if let Err(error) = kept {
-            let forgotten = if is_well && !self.told.load(Ordering::Relaxed) {
-                "; sets with an anomaly that this restore ended would be good ones when they are accepted: remove them by hand"
+        );
+        kept.map_err(|error| {
+            if is_well && !self.told.load(Ordering::Relaxed) {
+                NotKept::Both(error)
             } else {
-                ""
-            };
-            render::error::note(&format!(
-                "the history could not be written: {error}{forgotten}"
-            ));
-        }
-        Ok(())
+                NotKept::Line(error)
+            }
+        })
     }
 }
 
@@ -80,10 +99,14 @@ impl Observer for InPlace<'_> {
                     into: self.into.clone(),
                 };
                 // The end has words for it where that cannot be kept either.
-                let is_told = matches!(append(self.environment, &restoring), Ok(Ok(())));
+                let is_told = append(self.dir, &restoring).is_ok();
                 self.told.store(is_told, Ordering::Relaxed);
             }
-            Event::PutBack => settle(self.environment, self.source, &self.into, Some(false)),
+            Event::PutBack => {
+                if let Err(error) = settle(self.dir, self.source, &self.into, Some(false)) {
+                    warn(self.listener, self.source, error.to_string());
+                }
+            }
             _ => {}
         }
         self.listener.on(event);
@@ -91,52 +114,56 @@ impl Observer for InPlace<'_> {
 }
 
 /// Keeps what was found of an earlier restore in place: `Some` where it had left something, and whether what it restored is in use.
-pub fn settle(environment: &Environment, source: &str, into: &str, left: Option<bool>) {
+pub fn settle(dir: &Path, label: &str, into: &str, left: Option<bool>) -> Result<(), NotKept> {
     // Without a history nothing is to be settled in it.
-    let Ok(dir) = environment.backup_dir() else {
-        return;
-    };
-    let Ok(history) = History::open(&dir) else {
-        return;
+    let Ok(history) = History::open(dir) else {
+        return Ok(());
     };
     let settled = history
-        .settle(clock::now(), source, into, left)
+        .settle(clock::now(), label, into, left)
         .and_then(|lost| {
             if lost.is_empty() {
                 return Ok(());
             }
-            let (catalog, restored) = (Catalog::open_read_only(&dir)?, history.restored()?);
+            let (catalog, restored) = (Catalog::open_read_only(dir)?, history.restored()?);
             let anomalies = |set| {
                 let manifest = catalog.manifest(set);
                 manifest.map_or(Vec::new(), |manifest| manifest.anomalies)
             };
-            Accepted::update(&dir, |accepted| {
+            Accepted::update(dir, |accepted| {
                 accepted.unmend(&lost, &restored, anomalies);
             })
         });
-    if let Err(error) = settled {
-        render::error::note(&format!(
-            "the history does not say how an earlier restore of {source} ended: {error}"
-        ));
-    }
+    settled.map_err(|source| NotKept::Earlier {
+        label: label.to_owned(),
+        source,
+    })
 }
 
 /// Keeps a restore that is none in place in the history, where there is one.
-pub fn remember(environment: &Environment, happening: &Happening) -> Result<(), Refusal> {
-    if let Err(error) = append(environment, happening)? {
-        render::error::note(&format!("the history could not be written: {error}"));
-    }
-    Ok(())
+pub fn remember(
+    dir: &Path,
+    set: SetId,
+    label: &str,
+    into: String,
+    duration_ms: u64,
+    error: Option<String>,
+) -> Result<(), NotKept> {
+    let restored = Happening::Restored {
+        set,
+        source: label.to_owned(),
+        into,
+        in_place: false,
+        duration_ms,
+        error,
+    };
+    append(dir, &restored).map_err(NotKept::Line)
 }
 
-fn append(
-    environment: &Environment,
-    happening: &Happening,
-) -> Result<std::io::Result<()>, Refusal> {
-    let dir = environment.backup_dir()?;
-    Ok(match History::open(&dir) {
+fn append(dir: &Path, happening: &Happening) -> io::Result<()> {
+    match History::open(dir) {
         Ok(history) => history.append(clock::now(), happening),
         // A copy that cannot be written to has none.
         Err(_) => Ok(()),
-    })
+    }
 }
