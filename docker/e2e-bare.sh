@@ -17,7 +17,7 @@ fail() { printf '\nE2E FAILED: %s\n' "$*" >&2; exit 1; }
 cleanup() {
   status=$?
   trap - EXIT
-  docker rm -f "$container" "$container-image" >/dev/null 2>&1
+  docker rm -fv "$container" "$container-image" >/dev/null 2>&1
   rm -rf "$work"
   exit "$status"
 }
