@@ -11,6 +11,7 @@ pub mod config;
 mod directory;
 pub mod event;
 pub mod finding;
+pub mod hint;
 pub mod identity;
 pub mod keep;
 mod progress;

@@ -1,4 +1,4 @@
-//! The databases of a server, and which of them are only there because backupd made them.
+//! The databases of a server, but those that a restore makes or keeps aside.
 
 use crate::restore::marks::{MARK, MARK_KEPT, MARK_NAME};
 use crate::server::{Server, ServerError};
@@ -15,7 +15,7 @@ const OF_DATABASE: &str = "pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.
 pub struct Databases {
     /// When the server started, to the microsecond: the same for all its addresses, and different for every other server.
     pub server: String,
-    /// Databases that take connections, but templates and what backupd itself keeps aside or restores into, sorted.
+    /// Databases that take connections, but templates and what a restore keeps aside or restores into, sorted.
     pub names: Vec<String>,
     /// Users' others: templates, and those that take no connections. Each with what it is; sorted.
     pub unusual: Vec<(String, Unusual)>,
@@ -49,9 +49,6 @@ impl Databases {
             .await?;
         let (mut names, mut unusual) = (Vec::new(), Vec::new());
         for (name, is_template, takes_connections) in found {
-            if is_drills(&name) {
-                continue;
-            }
             match (is_template, takes_connections) {
                 (_, false) => unusual.push((name, Unusual::Closed)),
                 (true, true) => unusual.push((name, Unusual::Template)),
@@ -83,30 +80,4 @@ pub async fn is_empty(server: &Server) -> Result<bool, ServerError> {
     .join(" AND ");
     let answer = server.names(&format!("SELECT {of_users}")).await?;
     Ok(answer.first().is_some_and(|answer| answer == "t"))
-}
-
-/// Whether a name is one that a drill gives to its copy: our name, a number of the backup directory's own, the label, the set.
-fn is_drills(name: &str) -> bool {
-    let id = name.strip_prefix("backupd_drill_");
-    id.and_then(|rest| rest.split_once('_'))
-        .is_some_and(|(id, _)| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_drills_are_theirs() {
-        assert!(is_drills(
-            "backupd_drill_0123456789ab_supabase_20261120T020000Z"
-        ));
-        for name in [
-            "backupd_drill_supabase_20261120T020000Z",
-            "backupd_drill_0123456789ab",
-            "drill_0123456789ab_x",
-        ] {
-            assert!(!is_drills(name), "{name}");
-        }
-    }
 }

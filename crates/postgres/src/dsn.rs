@@ -198,6 +198,24 @@ fn named(name: Option<&str>) -> String {
 }
 
 impl Dsn {
+    /// A database of a server, as nobody yet.
+    fn at(host: String, port: u16, database: String) -> Self {
+        Self {
+            host,
+            port,
+            user: String::new(),
+            database,
+            ssl_mode: SslMode::default(),
+            ssl_root_cert: None,
+            schema: None,
+            application: APPLICATION.to_owned(),
+            password: None,
+            options: None,
+            channel_binding: false,
+            way: Way::default(),
+        }
+    }
+
     /// Replaces what is given.
     #[must_use]
     pub fn with_credentials(mut self, user: Option<String>, password: Option<String>) -> Self {

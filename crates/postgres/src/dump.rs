@@ -1,6 +1,6 @@
 //! The dump of one database: `pg_dump` straight into an artifact.
 //!
-//! Nothing is left out of it: never `--no-owner` or `--no-acl` (Supabase's API lives on its grants), never `--enable-row-security`
+//! Nothing is left out of it: never `--no-owner` or `--no-acl` (whole APIs live on grants), never `--enable-row-security`
 //! (a role under row security must get an error, not empty tables). `--create` is not used: the dump goes into any empty database;
 //! the database's own properties are in the roles artifact.
 

@@ -136,8 +136,8 @@ impl Outlook {
         let mut found = Vec::new();
         if !self.event_triggers.is_empty() {
             found.push(format!(
-                "event triggers belong to roles that are no superusers, to whom ALTER EVENT TRIGGER … OWNER TO is refused: {}; `backupd \
-                 restore` gives them back as they were, a load by hand stops there unless they are superusers meanwhile",
+                "event triggers belong to roles that are no superusers, to whom ALTER EVENT TRIGGER … OWNER TO is refused: {}; a restore \
+                 gives them back as they were, a load by hand stops there unless they are superusers meanwhile",
                 listed(&self.event_triggers, NAMED)
             ));
         }

@@ -3,7 +3,7 @@
 
 mod file;
 
-pub(crate) use file::{Reading, setting};
+pub(crate) use file::{Reading, grantee, setting, words};
 
 use serde::{Deserialize, Serialize};
 

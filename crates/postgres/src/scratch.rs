@@ -26,8 +26,6 @@ use crate::server::{Server, ServerError};
 use account::Accounts;
 use escape::TryError;
 
-/// Its superuser, as in a Supabase server.
-pub const SUPERUSER: &str = "supabase_admin";
 /// The programs of a server, beside those of a client.
 const PROGRAMS: [&str; 2] = ["initdb", "postgres"];
 /// A server that recovers nothing starts within a second or two, at the lowest priority on a busy machine within this.
@@ -82,10 +80,11 @@ pub enum Fencing {
 pub struct Scratch {
     service: Service,
     dir: PathBuf,
+    superuser: String,
     /// A socket's path has 107 bytes at most, and the directory's own may be longer.
     sockets: tempfile::TempDir,
     log: File,
-    /// What keeps it from the rest of the machine, in words.
+    /// What keeps it from the rest of the machine, in words; where nothing is to, what it can do.
     pub fence: String,
 }
 
@@ -95,8 +94,8 @@ pub struct Scratch {
 pub enum ScratchError {
     /// The programs are not there.
     #[error(
-        "{} has no {missing}: install the PostgreSQL server of that version (postgresql-{major}), or name a scratch server in \
-         BACKUP_DRILL_URL", bindir.display()
+        "{} has no {missing}: install the PostgreSQL server of that version (postgresql-{major})",
+        bindir.display()
     )]
     NoServer {
         bindir: PathBuf,
@@ -105,14 +104,13 @@ pub enum ScratchError {
     },
     /// It cannot be kept from the rest of the machine.
     #[error(
-        "a restored database runs code of its users, and here it cannot be kept from everything else: {0}. Name a server of its own in \
-         BACKUP_DRILL_URL, or accept that it can do what backupd can with BACKUP_DRILL_FENCE=off"
+        "a restored database runs code of its users, and here it cannot be kept from everything else: {0}"
     )]
     NotFenced(FenceError),
     /// It got out.
     #[error(
-        "a restored database runs code of its users, and here the scratch server {}. Name a server of its own in BACKUP_DRILL_URL, or \
-         accept it with BACKUP_DRILL_FENCE=off", .0.join(", ")
+        "a restored database runs code of its users, and here the scratch server {}",
+        .0.join(", ")
     )]
     Escapes(Vec<&'static str>),
     /// Whether it gets out is not known.
@@ -142,11 +140,12 @@ impl From<ChildError> for ScratchError {
 }
 
 impl Scratch {
-    /// Makes and starts a server in `dir`, which must not be there.
+    /// Makes and starts a server in `dir`, which must not be there, with a superuser of this name.
     pub async fn start(
         bindir: &Path,
         major: u32,
         dir: &Path,
+        superuser: &str,
         fencing: Fencing,
         cancel: &CancellationToken,
     ) -> Result<Self, ScratchError> {
@@ -185,7 +184,7 @@ impl Scratch {
                 "--no-sync",
                 "--no-instructions",
                 "--username",
-                SUPERUSER,
+                superuser,
             ])
             .output(cancel)
             .await?;
@@ -213,6 +212,7 @@ impl Scratch {
         let mut scratch = Self {
             service: program.serve(&log)?,
             dir: dir.to_owned(),
+            superuser: superuser.to_owned(),
             sockets,
             log,
             fence: String::new(),
@@ -222,10 +222,7 @@ impl Scratch {
         scratch.fence = match fencing {
             Fencing::Required if !out.is_empty() => return Err(ScratchError::Escapes(out)),
             Fencing::Required => fenced(accounts),
-            Fencing::Off => format!(
-                "without a fence (BACKUP_DRILL_FENCE=off): it {}",
-                out.join(", ")
-            ),
+            Fencing::Off => out.join(", "),
         };
         Ok(scratch)
     }
@@ -240,7 +237,8 @@ impl Scratch {
             .replace('%', "%25")
             .replace('/', "%2F");
         Ok(Dsn::parse(&format!(
-            "postgres://{SUPERUSER}@{socket}:5432/postgres?sslmode=disable"
+            "postgres://{}@{socket}:5432/postgres?sslmode=disable",
+            self.superuser
         ))?
         .to_database(database))
     }

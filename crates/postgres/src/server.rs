@@ -1,7 +1,9 @@
 //! A connection to one server, to ask what a dump will meet. Asks by the simple protocol, which every pooler passes on.
 
+mod encoding;
 mod error;
 mod facts;
+mod obstacles;
 pub(crate) mod told;
 
 use std::fmt::Write as _;
@@ -11,9 +13,9 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::{ChannelBinding, SslMode as WireSslMode};
 use tokio_postgres::{Client, Config, SimpleQueryMessage, SimpleQueryRow};
 
+pub(crate) use encoding::SQL_ASCII;
 pub use error::ServerError;
 pub use facts::Facts;
-pub(crate) use facts::SQL_ASCII;
 
 use crate::dsn::{Dsn, SslMode};
 use crate::session;

@@ -168,7 +168,8 @@ fn keycloaks_version_is_the_newest_migration_of_the_schema_that_settings_name() 
     stack.server.psql(
         "keycloak",
         "CREATE SCHEMA \"k'c\"; CREATE TABLE \"k'c\".migration_model (id text, version text, update_time bigint);
-         INSERT INTO \"k'c\".migration_model VALUES ('a', '27.4.0', 2), ('b', '9.0.1', 1)",
+         INSERT INTO \"k'c\".migration_model VALUES ('a', '27.4.0', 2), ('b', '9.0.1', 1);
+         GRANT USAGE ON SCHEMA \"k'c\" TO keycloak; GRANT SELECT ON \"k'c\".migration_model TO keycloak",
     );
     stack.backupd(["run"]).env("KC_DB_SCHEMA", "k'c").succeed();
     let manifest = stack.manifest(&stack.only_set());

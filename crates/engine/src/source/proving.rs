@@ -8,6 +8,7 @@ use postgres::dsn::Dsn;
 use postgres::scratch::{Fencing, ScratchError};
 use postgres::tools::Tools;
 
+use crate::hint;
 use crate::space;
 
 /// What a drill needs.
@@ -41,8 +42,8 @@ pub enum DrillError {
         free: u64,
     },
     /// The scratch server.
-    #[error(transparent)]
-    Scratch(#[from] ScratchError),
+    #[error("{}", hint::scratch(.0))]
+    Scratch(ScratchError),
     /// A server that was named.
     #[error("BACKUP_DRILL_URL: {0}")]
     Url(postgres::restore::RestoreError),
@@ -76,4 +77,10 @@ pub enum DrillError {
     /// Ended by a signal.
     #[error("interrupted; what the drill had made is removed")]
     Interrupted,
+}
+
+impl From<ScratchError> for DrillError {
+    fn from(error: ScratchError) -> Self {
+        Self::Scratch(error)
+    }
 }

@@ -1,5 +1,5 @@
 //! What extensions brought, as it is now. No dump holds it: creating an extension brings it again, but not what an event trigger added or
-//! altered meanwhile (Supabase's do, for pg_graphql and pg_net).
+//! altered meanwhile (a service's event triggers do, for pg_graphql and pg_net).
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,5 @@
-//! The JDBC form, as Keycloak has it. Facts: pgjdbc manual, "Connecting to the Database", and its `Driver.parseURL`, which ignores
+//! The JDBC form, as services in Java have it. Facts: pgjdbc manual, "Connecting to the Database", and its `Driver.parseURL`, which ignores
 //! parameters that it does not know.
-
-use crate::session::Way;
 
 use super::{Dsn, DsnError, SslMode, uri};
 use crate::dsn::Secret;
@@ -35,24 +33,12 @@ fn parse(rest: &str) -> Result<Dsn, DsnError> {
         None => ("", place.trim_start_matches('/')),
     };
     let (host, port) = uri::split_place(server)?;
-    let mut dsn = Dsn {
-        host: if host.is_empty() {
-            "localhost".to_owned()
-        } else {
-            host.to_owned()
-        },
+    let host = if host.is_empty() { "localhost" } else { host };
+    let mut dsn = Dsn::at(
+        host.to_owned(),
         port,
-        user: String::new(),
-        database: uri::decode(database, "the database")?,
-        ssl_mode: SslMode::default(),
-        ssl_root_cert: None,
-        schema: None,
-        application: super::APPLICATION.to_owned(),
-        password: None,
-        options: None,
-        channel_binding: false,
-        way: Way::default(),
-    };
+        uri::decode(database, "the database")?,
+    );
     let mut ssl = Ssl::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         // A name without a value is an empty value.
@@ -90,7 +76,7 @@ fn set(dsn: &mut Dsn, ssl: &mut Ssl, name: &str, value: String) -> Result<(), Ds
         "user" => dsn.user = value,
         "password" => dsn.password = Some(Secret::new(value)),
         "currentSchema" => {
-            // A search path; the first is where Keycloak makes its tables.
+            // A search path; the first is where a service makes its tables.
             let first = value.split(',').next().unwrap_or_default().trim();
             dsn.schema = (!first.is_empty()).then(|| first.to_owned());
         }

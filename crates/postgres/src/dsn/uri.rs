@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 
-use crate::session::Way;
-
 use super::{Dsn, DsnError, PORT, Secret, SslMode};
 
 const FORM: &str = "postgres://USER:PASSWORD@HOST:5432/DATABASE";
@@ -92,20 +90,11 @@ pub(super) fn parse(text: &str) -> Result<Dsn, DsnError> {
     };
     let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
     let (host, port) = split_place(place)?;
-    let mut dsn = Dsn {
-        host: decode(host, "the host")?,
+    let mut dsn = Dsn::at(
+        decode(host, "the host")?,
         port,
-        user: String::new(),
-        database: decode(path.strip_prefix('/').unwrap_or(path), "the database")?,
-        ssl_mode: SslMode::default(),
-        ssl_root_cert: None,
-        schema: None,
-        application: super::APPLICATION.to_owned(),
-        password: None,
-        options: None,
-        channel_binding: false,
-        way: Way::default(),
-    };
+        decode(path.strip_prefix('/').unwrap_or(path), "the database")?,
+    );
     if let Some(credentials) = credentials {
         let (user, password) = match credentials.split_once(':') {
             Some((user, password)) => (user, Some(password)),

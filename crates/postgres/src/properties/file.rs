@@ -194,18 +194,7 @@ impl Reading {
             return None;
         }
         reader.name()?;
-        if !reader.keyword(gives) {
-            return None;
-        }
-        let grantee = if reader.keyword("PUBLIC") {
-            None
-        } else {
-            Some(reader.name()?)
-        };
-        let grantable = reader.keywords(&["WITH", "GRANT", "OPTION"]);
-        if !reader.is_at_end() {
-            return None;
-        }
+        let (grantee, grantable) = grantee(&mut reader, gives)?;
         let owner = self.found().owner.clone().unwrap_or_default();
         let grantor = self.speaker.clone().unwrap_or_else(|| owner.clone());
         let acl = self.found().acl.get_or_insert_with(|| untouched(&owner));
@@ -229,30 +218,11 @@ impl Reading {
 
     /// Its comment and labels.
     fn words(&mut self, mut reader: Reader<'_>) -> Option<()> {
-        let provider = if reader.keywords(&["SECURITY", "LABEL", "FOR"]) {
-            Some(reader.string().or_else(|| reader.name())?)
-        } else if reader.keyword("COMMENT") {
-            None
-        } else {
-            return None;
-        };
-        if !reader.keywords(&["ON", "DATABASE"]) {
-            return None;
+        match words(&mut reader, "DATABASE")? {
+            (_, Some(provider), label) => self.found().labels.push(Label { provider, label }),
+            (_, None, comment) => self.found().comment = Some(comment),
         }
-        reader.name()?;
-        let text = if reader.keyword("IS") {
-            reader.string()?
-        } else {
-            return None;
-        };
-        match provider {
-            Some(provider) => self.found().labels.push(Label {
-                provider,
-                label: text,
-            }),
-            None => self.found().comment = Some(text),
-        }
-        reader.is_at_end().then_some(())
+        Some(())
     }
 }
 
@@ -286,6 +256,39 @@ pub(crate) fn setting(reader: &mut Reader<'_>, role: Option<String>) -> Option<S
         values.push(reader.string()?);
     }
     Some(Setting { role, name, values })
+}
+
+/// `TO grantee [WITH GRANT OPTION]`, or `FROM grantee`, at the end; none for everybody.
+pub(crate) fn grantee(reader: &mut Reader<'_>, to: &str) -> Option<(Option<String>, bool)> {
+    if !reader.keyword(to) {
+        return None;
+    }
+    let grantee = if reader.keyword("PUBLIC") {
+        None
+    } else {
+        Some(reader.name()?)
+    };
+    let grantable = reader.keywords(&["WITH", "GRANT", "OPTION"]);
+    reader.is_at_end().then_some((grantee, grantable))
+}
+
+/// `COMMENT ON object name IS 'words'` or `SECURITY LABEL FOR provider ON object name IS 'words'`: name, provider and words.
+pub(crate) fn words(
+    reader: &mut Reader<'_>,
+    object: &str,
+) -> Option<(String, Option<String>, String)> {
+    let provider = if reader.keywords(&["SECURITY", "LABEL", "FOR"]) {
+        Some(reader.string().or_else(|| reader.name())?)
+    } else if reader.keyword("COMMENT") {
+        None
+    } else {
+        return None;
+    };
+    reader.keywords(&["ON", object]).then_some(())?;
+    let name = reader.name()?;
+    reader.keyword("IS").then_some(())?;
+    let words = reader.string()?;
+    reader.is_at_end().then_some((name, provider, words))
 }
 
 #[cfg(test)]

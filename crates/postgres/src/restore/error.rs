@@ -49,7 +49,7 @@ pub enum RestoreError {
     },
     /// The role may not.
     #[error(
-        "role {user} may not restore {name}, which takes a superuser: connect as {} (BACKUP_RESTORE_URLS)",
+        "role {user} may not restore {name}, which takes a superuser: connect as {}",
         one_of(able)
     )]
     NotAllowed {
@@ -59,7 +59,7 @@ pub enum RestoreError {
         able: Vec<String>,
     },
     /// Somebody is connected.
-    #[error("{name} is in use by {}: stop them, or say --force to end their sessions", sessions.join(", "))]
+    #[error("{name} is in use by {}", sessions.join(", "))]
     Busy { name: String, sessions: Vec<String> },
     /// The name is taken.
     #[error("there is a database {name} already: choose another name, or drop it:\n{drop}")]

@@ -2,6 +2,8 @@
 
 use crate::server::ident;
 
+/// As long as every origin.
+pub(super) const ORIGIN: &str = "00000000T000000Z";
 /// PostgreSQL's `NAMEDATALEN` less one.
 const NAME_BYTES: usize = 63;
 
@@ -33,14 +35,15 @@ pub(super) fn like(application: &str) -> String {
     format!("{before}%{}", after.replace('%', "\\%"))
 }
 
-pub(super) fn fresh_name(name: &str, set: &str) -> String {
-    let suffix = format!("_restoring_{set}");
+/// The name of a database that is being restored; where from is named by a moment, `20261120T020000Z`.
+pub(super) fn fresh_name(name: &str, origin: &str) -> String {
+    let suffix = format!("_restoring_{origin}");
     cut(name, &suffix) + &suffix
 }
 
 pub(super) fn is_fresh_name(name: &str) -> bool {
     name.rsplit_once("_restoring_")
-        .is_some_and(|(_, set)| set.len() == 16 && set.ends_with('Z'))
+        .is_some_and(|(_, origin)| origin.len() == ORIGIN.len() && origin.ends_with('Z'))
 }
 
 /// As much of a name as leaves room for a suffix.
@@ -58,12 +61,12 @@ mod tests {
 
     #[test]
     fn names_fit_and_keep_whole_characters() {
-        let set = "20261120T020000Z";
+        let origin = "20261120T020000Z";
         assert_eq!(
-            fresh_name("postgres", set),
+            fresh_name("postgres", origin),
             "postgres_restoring_20261120T020000Z"
         );
-        let long = fresh_name(&"ü".repeat(31), set);
+        let long = fresh_name(&"ü".repeat(31), origin);
         assert!(
             long.len() <= NAME_BYTES && long.starts_with("üü") && is_fresh_name(&long),
             "{long}"

@@ -17,7 +17,7 @@ use crate::server::{ServerError, ident, literal};
 
 /// A session that was left is gone within.
 const LEAVES_WITHIN: Duration = Duration::from_secs(1);
-/// More restores of one set than this were not made.
+/// More restores from one origin than this were not made.
 const ASIDE_MOST: u32 = 99;
 
 /// A database being restored.
@@ -27,7 +27,7 @@ pub struct Place {
     pub name: String,
     /// The name that it is loaded under.
     pub fresh: String,
-    set: String,
+    origin: String,
     beside: bool,
 }
 
@@ -37,7 +37,7 @@ impl Place {
     pub async fn prepare(
         admin: &Admin,
         name: &str,
-        set: &str,
+        origin: &str,
         creation: impl Fn(&str) -> Option<String>,
         beside: bool,
     ) -> Result<(Self, Option<String>), RestoreError> {
@@ -47,8 +47,8 @@ impl Place {
         let present = admin.look(name).await?;
         let place = Self {
             name: name.to_owned(),
-            fresh: fresh_name(name, set),
-            set: set.to_owned(),
+            fresh: fresh_name(name, origin),
+            origin: origin.to_owned(),
             beside,
         };
         match place
@@ -101,7 +101,7 @@ impl Place {
         };
         let marks = format!(
             "ALTER DATABASE {fresh} SET {MARK} TO {}; ALTER DATABASE {fresh} SET {MARK_NAME} TO {}; ALTER DATABASE {fresh} CONNECTION LIMIT 0",
-            literal(&self.set),
+            literal(&self.origin),
             literal(&self.name)
         );
         server.execute(&marks).await?;
@@ -140,16 +140,16 @@ impl Place {
     async fn free_name(&self, admin: &Admin) -> Result<String, RestoreError> {
         for number in 1..=ASIDE_MOST {
             let suffix = if number == 1 {
-                format!("_before_{}", self.set)
+                format!("_before_{}", self.origin)
             } else {
-                format!("_before_{}_{number}", self.set)
+                format!("_before_{}_{number}", self.origin)
             };
             let name = cut(&self.name, &suffix) + &suffix;
             if admin.look(&name).await?.is_none() {
                 return Ok(name);
             }
         }
-        let name = format!("{}_before_{}", self.name, self.set);
+        let name = format!("{}_before_{}", self.name, self.origin);
         Err(RestoreError::Exists {
             drop: admin.drop_by_hand(&name).await?,
             name,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::admin::{Admin, RENAME_WITHIN, RETRY_EVERY};
 use super::error::RestoreError;
-use super::names::{application, cut, fresh_name, is_fresh_name, like};
+use super::names::{ORIGIN, application, cut, fresh_name, is_fresh_name, like};
 use crate::server::{ServerError, literal};
 
 impl Admin {
@@ -16,14 +16,14 @@ impl Admin {
         // A failed statement may have left a transaction open here.
         let _ = self.server.execute("ROLLBACK").await;
         self.end_orphans(name).await?;
-        let beginning = cut(name, "_restoring_00000000T000000Z");
+        let beginning = cut(name, &format!("_restoring_{ORIGIN}"));
         let of_name = format!(
             "d.datname = {} OR pg_catalog.starts_with(d.datname, {})",
             literal(name),
             literal(&format!("{beginning}_restoring_"))
         );
         for (found, present) in self.databases(&of_name).await? {
-            let Some(set) = present
+            let Some(origin) = present
                 .mark
                 .clone()
                 .or_else(|| (present.of_superuser && is_fresh_name(&found)).then(String::new))
@@ -32,15 +32,15 @@ impl Admin {
             };
             if found == name {
                 if let Some(aside) = &present.aside {
-                    let fresh = fresh_name(name, &set);
+                    let fresh = fresh_name(name, &origin);
                     self.exchange(name, Some(&fresh), aside).await?;
                     self.enable_again(name, present.subscriptions.as_deref())
                         .await?;
                     self.drop(&fresh).await?;
-                    done.push(format!("{name} is the database again that it was before the restore from {set} was cut off"));
+                    done.push(format!("{name} is the database again that it was before the restore from {origin} was cut off"));
                 } else {
                     self.drop(name).await?;
-                    done.push(format!("{name} was not there before the restore from {set} was cut off, and is gone"));
+                    done.push(format!("{name} was not there before the restore from {origin} was cut off, and is gone"));
                 }
                 continue;
             }

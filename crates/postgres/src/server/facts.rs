@@ -1,19 +1,15 @@
-//! What a dump of a database will meet, and what makes a complete one impossible. `pg_dump` exits with 0 and leaves things out in some
-//! of these cases, so they are asked for before.
+//! What a dump of a database will meet.
 
 use serde::Serialize;
 use tokio_postgres::SimpleQueryRow;
 
-use super::{Server, ServerError, bytes_of_hex};
-use crate::remark::{About, Remark};
-use crate::words::counted;
+use super::encoding::{self, SQL_ASCII};
+use super::{Server, ServerError};
 
 /// Relations that are named; the rest is counted.
 const NAMED: usize = 20;
 /// Superusers that are named.
 const SUPERUSERS: usize = 5;
-/// Supabase's pooler, and Supavisor, serve transaction mode here.
-const TRANSACTION_POOLER_PORT: u16 = 6543;
 
 /// What a connection tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,7 +62,7 @@ pub struct Facts {
     pub not_utf8: Vec<String>,
     /// Its collation.
     pub collate: String,
-    /// Whether the connection seems to go through a pooler that gives each transaction another session.
+    /// Whether the connection goes through a pooler that gives each transaction another session.
     pub transaction_pooler: bool,
     /// Whether the server checks its pages.
     pub data_checksums: bool,
@@ -77,9 +73,6 @@ pub struct Facts {
     /// Of the server, made by `initdb`; none where the role may not ask.
     pub system_identifier: Option<String>,
 }
-
-/// The encoding of databases that take any bytes for text.
-pub(crate) const SQL_ASCII: &str = "SQL_ASCII";
 
 /// One row of plain facts. Names are qualified: the role's `search_path` is its own business.
 const SCALARS: &str = "
@@ -111,51 +104,6 @@ WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user";
 
 /// Where in [`SCALARS`] the encoding is.
 const ENCODING: usize = 14;
-
-/// Every text of the catalogs that a dump's statements are made of, with a byte that is not ASCII: kind, name and text, in hex.
-const TEXTS: &str = "
-SELECT kind, pg_catalog.encode(pg_catalog.convert_to(name, 'SQL_ASCII'), 'hex'), pg_catalog.encode(pg_catalog.convert_to(text, 'SQL_ASCII'), 'hex')
-FROM (
-  SELECT 'schema' AS kind, nspname::text AS name, nspname::text AS text FROM pg_catalog.pg_namespace
-  UNION ALL SELECT 'relation', relname, relname FROM pg_catalog.pg_class
-  UNION ALL SELECT 'column', attname, attname FROM pg_catalog.pg_attribute WHERE attnum > 0
-  UNION ALL SELECT 'type', typname, typname FROM pg_catalog.pg_type WHERE typrelid = 0 AND typelem = 0
-  UNION ALL SELECT 'value of an enum', enumlabel, enumlabel FROM pg_catalog.pg_enum
-  UNION ALL SELECT 'function', proname, pg_catalog.concat_ws(' ', proname, prosrc, proargnames::text) FROM pg_catalog.pg_proc
-  UNION ALL SELECT 'view', relname, pg_catalog.pg_get_viewdef(oid) FROM pg_catalog.pg_class WHERE relkind IN ('v', 'm')
-  UNION ALL SELECT 'default of', c.relname, pg_catalog.pg_get_expr(d.adbin, d.adrelid)
-    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid
-  UNION ALL SELECT 'index', c.relname, pg_catalog.pg_get_indexdef(i.indexrelid)
-    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
-  UNION ALL SELECT 'constraint', conname, pg_catalog.concat_ws(' ', conname, pg_catalog.pg_get_constraintdef(oid)) FROM pg_catalog.pg_constraint
-  UNION ALL SELECT 'trigger', tgname, pg_catalog.pg_get_triggerdef(oid) FROM pg_catalog.pg_trigger
-  UNION ALL SELECT 'policy', polname, pg_catalog.concat_ws(' ', polname, pg_catalog.pg_get_expr(polqual, polrelid),
-    pg_catalog.pg_get_expr(polwithcheck, polrelid)) FROM pg_catalog.pg_policy
-  UNION ALL SELECT 'comment on', COALESCE((pg_catalog.pg_identify_object(classoid, objoid, objsubid)).identity, 'an object'), description
-    FROM pg_catalog.pg_description) AS texts
-WHERE text ~ '[^\\x01-\\x7f]' ORDER BY 1, 2";
-
-/// What of it is no UTF-8.
-async fn ask_not_utf8(server: &Server) -> Result<Vec<String>, ServerError> {
-    let rows = server.rows(TEXTS).await?;
-    let bytes = |text: Option<&str>| bytes_of_hex(text.unwrap_or_default());
-    let unreadable = rows
-        .iter()
-        .filter(|row| std::str::from_utf8(&bytes(row.get(2))).is_err());
-    let named = unreadable.map(|row| {
-        let name = bytes(row.get(1));
-        format!(
-            "{} \"{}\"",
-            row.get(0).unwrap_or_default(),
-            name.escape_ascii()
-        )
-    });
-    let mut named: Vec<String> = named.collect();
-    // A table is a type, too.
-    named.dedup();
-    named.truncate(NAMED);
-    Ok(named)
-}
 
 /// The relations whose data pg_dump reads: not temporary ones, and of extensions' relations only those that extensions registered
 /// (`pg_extension.extconfig`, which is how the jobs of pg_cron are dumped). A dropped table's privilege is null.
@@ -237,7 +185,7 @@ impl Facts {
         };
         let mut not_utf8 = Vec::new();
         if scalars.try_get(ENCODING).ok().flatten() == Some(SQL_ASCII) {
-            not_utf8 = ask_not_utf8(server).await?;
+            not_utf8 = encoding::not_utf8(server, NAMED).await?;
         }
         let mut scalar = Columns {
             row: scalars,
@@ -289,102 +237,8 @@ impl Facts {
             rls_tables: relation.number(),
             unreadable_total: relation.number(),
             unreadable: relation.list('\x01', NAMED),
-            transaction_pooler: wanders || is_shared || server.dsn.port == TRANSACTION_POOLER_PORT,
+            transaction_pooler: wanders || is_shared,
         })
-    }
-
-    /// What makes a complete dump impossible, a sentence each.
-    pub fn obstacles(&self, tools_major: u32) -> Vec<Remark> {
-        let mut found = Vec::new();
-        let user = &self.user;
-        let able = self.who_can();
-        if !self.restoring.is_empty() {
-            found.push(Remark::new(About::HalfRestored, format!(
-                "the database is half restored from {}: wait for the restore to end, or put the one before it back by `backupd restore \
-                 --undo`",
-                self.restoring
-            )));
-        }
-        if self.major > tools_major {
-            found.push(Remark::new(About::Newer { major: self.major }, format!(
-                "the server is PostgreSQL {}, newer than the client programs ({tools_major}), which refuse it: install \
-                 postgresql-client-{} or newer",
-                self.server_version, self.major
-            )));
-        }
-        if self.unreadable_total > 0 {
-            let named = self.unreadable.join(", ");
-            let more = self
-                .unreadable_total
-                .saturating_sub(self.unreadable.len() as u64);
-            let rest = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            found.push(self.unseen(format!("role {user} may not read {named}{rest}: {able}")));
-        }
-        if self.rls_tables > 0 {
-            found.push(self.unseen(format!(
-                "row security binds role {user} on {}, and pg_dump refuses to dump a part of their rows: {able}",
-                counted(self.rls_tables, "table")
-            )));
-        }
-        if self.unreadable_large_objects > 0 {
-            found.push(self.unseen(format!(
-                "role {user} may not read {} of {}: {able}",
-                self.unreadable_large_objects,
-                counted(self.large_objects, "large object")
-            )));
-        }
-        if self.hidden_user_mappings > 0 {
-            found.push(self.unseen(format!(
-                "role {user} cannot see the options of {} of foreign servers, and a dump would lose them silently: {able}",
-                counted(self.hidden_user_mappings, "user mapping")
-            )));
-        }
-        if self.hidden_subscriptions > 0 {
-            found.push(self.unseen(format!(
-                "role {user} is no superuser, and a dump would lose {} silently: {able}",
-                counted(self.hidden_subscriptions, "subscription")
-            )));
-        }
-        found
-    }
-
-    /// What is worth knowing and stops nothing, a sentence each.
-    pub fn warnings(&self) -> Vec<Remark> {
-        let mut found = Vec::new();
-        if self.transaction_pooler {
-            found.push(Remark::new(About::Pooler, "the connection seems to go through a transaction pooler, through which pg_dump is unsafe: set SESSION_DATABASE_URL to \
-                 the server itself, or to a session-mode port"));
-        }
-        if self.in_recovery {
-            found.push(Remark::new(About::Standby, "the server is a standby: long dumps may be cancelled by replay (max_standby_streaming_delay), and the newest \
-                 transactions may be missing"));
-        }
-        if !self.not_utf8.is_empty() {
-            found.push(Remark::new(About::NotUtf8, format!(
-                "the database is in SQL_ASCII, and what it calls {} is not UTF-8: a restore would end there, and only psql could load \
-                 the dump; rename or rewrite it in UTF-8, or move to a database with an encoding",
-                self.not_utf8.join(", ")
-            )));
-        }
-        found
-    }
-
-    /// A role that may not read everything.
-    fn unseen(&self, text: String) -> Remark {
-        let able = self.superusers.clone();
-        Remark::new(About::MayNotRead { able }, text)
-    }
-
-    fn who_can(&self) -> String {
-        match self.superusers.as_slice() {
-            [] => "connect as a superuser".to_owned(),
-            [one] => format!("connect as {one}, who is superuser"),
-            several => format!("connect as a superuser ({})", several.join(", ")),
-        }
     }
 }
 
@@ -405,78 +259,4 @@ async fn is_shared(server: &Server, backend: &str) -> bool {
     };
     // Where there is no room for another connection, nothing is known.
     asking.await.unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of_a_superuser() -> Facts {
-        Facts {
-            server_version: "15.8".to_owned(),
-            version_num: 150_008,
-            major: 15,
-            user: "supabase_admin".to_owned(),
-            superuser: true,
-            bypass_rls: true,
-            database_bytes: 1,
-            tables: 3,
-            large_objects: 2,
-            unreadable_large_objects: 0,
-            hidden_user_mappings: 0,
-            hidden_subscriptions: 0,
-            unreadable: Vec::new(),
-            unreadable_total: 0,
-            rls_tables: 0,
-            superusers: vec!["supabase_admin".to_owned()],
-            can_read_passwords: true,
-            in_recovery: false,
-            database_owner: "postgres".to_owned(),
-            encoding: "UTF8".to_owned(),
-            not_utf8: Vec::new(),
-            collate: "C".to_owned(),
-            transaction_pooler: false,
-            data_checksums: false,
-            restoring: String::new(),
-            database_oid: 5,
-            system_identifier: Some("7381234567890123456".to_owned()),
-        }
-    }
-
-    #[test]
-    fn a_superuser_meets_no_obstacle_unless_the_server_is_newer() {
-        let facts = of_a_superuser();
-        assert!(facts.obstacles(15).is_empty() && facts.obstacles(17).is_empty());
-        assert!(facts.warnings().is_empty());
-        let newer = facts.obstacles(14);
-        assert!(
-            newer[0]
-                .text
-                .contains("PostgreSQL 15.8, newer than the client programs (14)")
-        );
-    }
-
-    #[test]
-    fn every_obstacle_names_the_role_that_can() {
-        let facts = Facts {
-            user: "app".to_owned(),
-            unreadable: vec!["auth.users".to_owned()],
-            unreadable_total: 3,
-            rls_tables: 1,
-            unreadable_large_objects: 1,
-            hidden_user_mappings: 1,
-            hidden_subscriptions: 1,
-            ..of_a_superuser()
-        };
-        let obstacles = facts.obstacles(17);
-        assert_eq!(obstacles.len(), 5);
-        for obstacle in &obstacles {
-            let text = &obstacle.text;
-            assert!(
-                text.contains("role app") && text.contains("supabase_admin"),
-                "{text}"
-            );
-        }
-        assert!(obstacles[0].text.contains("auth.users and 2 more"));
-    }
 }

@@ -7,6 +7,7 @@ use chrono::SecondsFormat;
 use engine::backup::strangers::waits;
 use engine::clock;
 use engine::finding::{Check, Fault};
+use engine::hint;
 use engine::keep::survey::{Probe, survey};
 use policy::verdict::Concern;
 use postgres::restore::admin::Admin;
@@ -160,11 +161,11 @@ async fn drills(service: &Service, tools: Option<&Tools>, found: &mut Findings) 
             found.add(Check::passed(DRILLS, text));
         }
         Err(error) => {
-            let fault = match error {
-                ScratchError::NoServer { major, .. } => Fault::NoScratchServer(major),
+            let fault = match &error {
+                ScratchError::NoServer { major, .. } => Fault::NoScratchServer(*major),
                 _ => Fault::NoFence,
             };
-            found.add(Check::warning(DRILLS, error.to_string(), fault));
+            found.add(Check::warning(DRILLS, hint::scratch(&error), fault));
         }
     }
 }

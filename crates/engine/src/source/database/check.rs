@@ -6,12 +6,14 @@ use postgres::server::{Facts, Server, ServerError};
 use postgres::words::{counted, listed};
 
 use super::facts::DatabaseFacts;
+use super::prove::names::is_of_a_drill;
 use super::{neighbours, restorers};
 use crate::config::{Config, DatabaseRole, DatabaseSource};
 use crate::finding::{Blocks, Check, Fault, NoAnswer, Outcome, Place};
+use crate::hint;
 use crate::source::preflight::Preflight;
 use crate::space;
-use crate::stack::keycloak;
+use crate::stack::{TRANSACTION_POOLER_PORT, keycloak};
 
 /// Relations that are named in one sentence.
 const NAMED: usize = 20;
@@ -61,13 +63,15 @@ async fn check_one(config: &Config, source: &DatabaseSource, found: &mut Preflig
     let major = found.tools.as_ref().map(|tools| tools.version.major);
     if let Some(major) = major {
         for obstacle in told.facts.obstacles(major) {
+            let text = hint::remark(&obstacle);
             let fault = Fault::Database(place.clone(), obstacle.about);
-            found.fail(label, &blocks, obstacle.text, fault);
+            found.fail(label, &blocks, text, fault);
         }
     }
     for warning in [told.facts.warnings(), told.outlook.warnings()].concat() {
+        let text = hint::remark(&warning);
         let fault = Fault::Database(place.clone(), warning.about);
-        found.warn(label, warning.text, fault);
+        found.warn(label, text, fault);
     }
     if let Some(text) = owners(source, &told.of_others) {
         found.warn(label, text, Fault::Owners);
@@ -118,7 +122,8 @@ fn owners(source: &DatabaseSource, of_others: &[String]) -> Option<String> {
 
 async fn ask(source: &DatabaseSource) -> Result<DatabaseFacts, ServerError> {
     let server = Server::connect(&source.dsn).await?;
-    let facts = Facts::ask(&server).await?;
+    let mut facts = Facts::ask(&server).await?;
+    facts.transaction_pooler |= source.dsn.port == TRANSACTION_POOLER_PORT;
     let (keycloak_schema, of_others) = match source.role {
         DatabaseRole::Keycloak => {
             let schema = source.dsn.schema.as_deref();
@@ -129,11 +134,14 @@ async fn ask(source: &DatabaseSource) -> Result<DatabaseFacts, ServerError> {
         }
         DatabaseRole::Supabase | DatabaseRole::Extra | DatabaseRole::Found => (None, Vec::new()),
     };
+    let mut neighbours = Databases::of(&server).await?;
+    neighbours.names.retain(|name| !is_of_a_drill(name));
+    neighbours.unusual.retain(|(name, _)| !is_of_a_drill(name));
     Ok(DatabaseFacts {
         facts,
         keycloak_schema,
         of_others,
-        neighbours: Databases::of(&server).await?,
+        neighbours,
         outlook: Outlook::of(&server).await?,
     })
 }

@@ -2,6 +2,7 @@
 
 use super::ways::{connect, fault_of, ways_in};
 use crate::config::{Config, DatabaseSource};
+use crate::hint;
 use crate::source::preflight::Preflight;
 
 /// Warns where nobody that the settings name may.
@@ -9,7 +10,8 @@ pub(super) async fn check(config: &Config, source: &DatabaseSource, found: &mut 
     let label = source.label.as_str();
     let ways = ways_in(source, &config.restore_urls, &config.databases);
     if let Err(error) = connect(&ways, &source.dsn.database).await {
-        let text = format!("backups are made, and nobody could restore them: {error}");
+        let why = hint::restore(&error);
+        let text = format!("backups are made, and nobody could restore them: {why}");
         found.warn(label, text, fault_of(label, &source.dsn, &error));
     }
 }

@@ -156,8 +156,8 @@ impl Loader<'_> {
         feed: &mut Feed,
     ) -> Result<(), RestoreError> {
         let statement = self.copy_statement(&listed(&table.name, &table.target.columns));
-        // A dump's own triggers come behind its rows; those of an extension's tables are there. Supabase's Vault would encrypt what
-        // is encrypted.
+        // A dump's own triggers come behind its rows; those of an extension's tables are there: one that encrypts would encrypt
+        // what is encrypted.
         let has_triggers = found.has_triggers;
         let connections = if found.in_order {
             1

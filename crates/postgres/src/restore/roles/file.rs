@@ -3,7 +3,7 @@
 
 use super::form::{CHECKS, inner};
 use super::{Attributes, Membership, ParameterGrant, Role, RolesScript};
-use crate::properties::{DatabaseProperties, Label, Reading, setting};
+use crate::properties::{DatabaseProperties, Label, Reading, grantee, setting, words};
 use crate::sql::Unreadable;
 use crate::sql::reader::Reader;
 use crate::sql::script::{Item, items, outline, statement};
@@ -182,18 +182,7 @@ impl RolesScript {
             return None;
         }
         let parameter = reader.dotted()?;
-        if !reader.keyword(if gives { "TO" } else { "FROM" }) {
-            return None;
-        }
-        let grantee = if reader.keyword("PUBLIC") {
-            None
-        } else {
-            Some(reader.name()?)
-        };
-        let grantable = reader.keywords(&["WITH", "GRANT", "OPTION"]);
-        if !reader.is_at_end() {
-            return None;
-        }
+        let (grantee, grantable) = grantee(&mut reader, if gives { "TO" } else { "FROM" })?;
         if gives {
             self.parameters.push(ParameterGrant {
                 parameter,
@@ -208,21 +197,7 @@ impl RolesScript {
 
     /// `COMMENT ON ROLE`, `SECURITY LABEL … ON ROLE`.
     fn words(&mut self, mut reader: Reader<'_>) -> Option<()> {
-        let provider = if reader.keywords(&["SECURITY", "LABEL", "FOR"]) {
-            Some(reader.string().or_else(|| reader.name())?)
-        } else if reader.keyword("COMMENT") {
-            None
-        } else {
-            return None;
-        };
-        if !reader.keywords(&["ON", "ROLE"]) {
-            return None;
-        }
-        let name = reader.name()?;
-        if !reader.keyword("IS") {
-            return None;
-        }
-        let text = reader.string()?;
+        let (name, provider, text) = words(&mut reader, "ROLE")?;
         let role = self.role(&name)?;
         match provider {
             Some(provider) => role.labels.push(Label {
@@ -231,7 +206,7 @@ impl RolesScript {
             }),
             None => role.comment = Some(text),
         }
-        reader.is_at_end().then_some(())
+        Some(())
     }
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod content;
 mod excuses;
+pub(super) mod names;
 mod one;
 mod storage;
 
@@ -18,7 +19,7 @@ use catalog::manifest::Manifest;
 use postgres::dsn::Dsn;
 use postgres::restore::RestoreError;
 use postgres::restore::admin::Admin;
-use postgres::scratch::{self, Scratch};
+use postgres::scratch::{self, Fencing, Scratch};
 use stream::blocking::in_place;
 use stream::durable;
 use tokio_util::sync::CancellationToken;
@@ -29,10 +30,9 @@ use crate::identity;
 use crate::progress::warn;
 use crate::source::proving::{DrillError, DrillRequest};
 use crate::space;
+use crate::stack::SUPERUSER;
 use one::{Drill, Found, name_in_source};
 
-/// Digits of the backup directory's own number that a name holds.
-const ID_DIGITS: usize = 12;
 /// Time to drop what a drill that was cut off left on a server that was named.
 const CLEAR_UP_WITHIN: Duration = Duration::from_secs(30);
 /// What a restored database needs per byte of its source: indexes are built anew, and rows are written twice at most (into the log).
@@ -80,7 +80,14 @@ pub(crate) async fn prove(
         let scratch = start(request, &dir, observer, cancel).await?;
         report.server = format!(
             "a private PostgreSQL {}, {}",
-            request.tools.version.text, scratch.fence
+            request.tools.version.text,
+            match request.fencing {
+                Fencing::Required => scratch.fence.clone(),
+                Fencing::Off => format!(
+                    "without a fence (BACKUP_DRILL_FENCE=off): it {}",
+                    scratch.fence
+                ),
+            }
         );
         let dsn = scratch
             .dsn(&name_in_source(artifact))
@@ -134,8 +141,7 @@ fn prefix(backup_dir: &Path) -> std::io::Result<String> {
         }
         Err(error) => return Err(error),
     };
-    let digits = id.chars().filter(char::is_ascii_hexdigit).take(ID_DIGITS);
-    Ok(format!("backupd_drill_{}_", digits.collect::<String>()))
+    Ok(names::prefix(&id))
 }
 
 /// A private server.
@@ -150,13 +156,20 @@ async fn start(
     });
     let tools = request.tools;
     let major = tools.version.major;
-    Scratch::start(&tools.bindir, major, dir, request.fencing, cancel)
-        .await
-        .map_err(|error| {
-            // The error on its way says more; what remains is removed by the next drill.
-            let _ = scratch::sweep(dir);
-            error.into()
-        })
+    Scratch::start(
+        &tools.bindir,
+        major,
+        dir,
+        SUPERUSER,
+        request.fencing,
+        cancel,
+    )
+    .await
+    .map_err(|error| {
+        // The error on its way says more; what remains is removed by the next drill.
+        let _ = scratch::sweep(dir);
+        error.into()
+    })
 }
 
 fn databases(manifest: &Manifest) -> impl Iterator<Item = &Artifact> {

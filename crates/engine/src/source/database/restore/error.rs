@@ -2,6 +2,8 @@
 
 use postgres::restore::RestoreError;
 
+use crate::hint;
+
 /// Why a database did not come back.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the fields are named in the messages")]
@@ -20,7 +22,7 @@ pub enum DatabaseRestoreError {
     #[error("{file} is not what its manifest says: {reason}; nothing was touched")]
     Different { file: String, reason: String },
     /// It failed before anything was touched.
-    #[error("{0}; nothing was touched")]
+    #[error("{}; nothing was touched", hint::restore(.0))]
     Refused(#[source] RestoreError),
     /// It failed, and the database is as it was.
     #[error("{what}: {reason}\n{}{}", as_before(name, *there), stay(.roles))]

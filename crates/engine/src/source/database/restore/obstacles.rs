@@ -15,6 +15,7 @@ use stream::blocking::in_place;
 use super::job::PG_CRON;
 use super::request::DatabaseRequest;
 use crate::finding::{Check, Fault, Place};
+use crate::hint;
 use crate::source::database::ways::{connect, fault_of};
 
 /// Names in one sentence.
@@ -34,7 +35,7 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
     };
     let mut dsn = request.own.to_database(request.name);
     let obstacle = |dsn: &Dsn, error: &RestoreError| {
-        Check::obstacle(label, error.to_string(), fault_of(label, dsn, error))
+        Check::obstacle(label, hint::restore(error), fault_of(label, dsn, error))
     };
     let admin = match connect(&request.dsns, request.name).await {
         Ok(admin) => admin,
@@ -70,7 +71,7 @@ pub async fn obstacles(request: &DatabaseRequest<'_>) -> Vec<Check> {
         {
             found.push(Check::warning(
                 label,
-                busy.to_string(),
+                hint::restore(&busy),
                 fault_of(label, &dsn, &busy),
             ));
         }
