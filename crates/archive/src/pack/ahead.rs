@@ -18,8 +18,9 @@ use stream::directory::{Descent, Name, open_directory};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Batch, Found};
-use super::file::{change_since, read_at};
+
 use super::links::Links;
+use super::read::{change_since, read_at};
 use crate::pax::{self, About, Xattr};
 use crate::sparse::has_holes;
 use crate::tree::{is_gone, open_file, unreadable_root};

@@ -2,19 +2,16 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
 
 use tar::EntryType;
 
-use super::{Packer, path_of};
+use super::packer::{Packer, path_of};
+use super::read::{READ_BYTES, change_since, read_at};
 use crate::listing::{self, Listed};
 use crate::pax::Xattr;
 use crate::pax::{About, Head};
 use crate::sparse::{self, Region};
 use crate::{Change, PackError};
-
-/// Bytes read from a file at once.
-pub(super) const READ_BYTES: usize = 256 * 1024;
 
 impl<W: Write> Packer<'_, W> {
     /// A file that was read before.
@@ -175,32 +172,4 @@ enum Read {
 /// Hashing fails in no other way.
 fn cancelled(_: io::Error) -> PackError {
     PackError::Cancelled
-}
-
-/// What happened to a file since it was looked at.
-pub(super) fn change_since(file: &File, before: &Metadata) -> Option<Change> {
-    let after = file.metadata().ok()?;
-    if after.len() > before.len() {
-        Some(Change::Grew)
-    } else if after.len() < before.len() {
-        Some(Change::Shrank)
-    } else if (after.mtime(), after.mtime_nsec()) != (before.mtime(), before.mtime_nsec()) {
-        Some(Change::Modified)
-    } else {
-        None
-    }
-}
-
-/// Fills the buffer, or less at the file's end.
-pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut got = 0;
-    while got < buffer.len() {
-        match file.read_at(&mut buffer[got..], offset + got as u64) {
-            Ok(0) => break,
-            Ok(read) => got += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(got)
 }
