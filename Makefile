@@ -17,7 +17,7 @@ test:
 soak:
 	cargo build --locked -p backupd
 	if cargo nextest --version >/dev/null 2>&1; then \
-	  cargo nextest run -p tests --locked --run-ignored only --no-fail-fast --no-capture; \
+	  cargo nextest run --profile soak -p tests --locked --run-ignored only --no-fail-fast --no-capture; \
 	else \
 	  cargo test -p tests --locked --no-fail-fast -- --ignored --nocapture --test-threads 1; \
 	fi
