@@ -4,7 +4,7 @@
 # What the sample stack needs, the same with what builds backupd, and what the tests need besides.
 sample_packages=(postgresql postgresql-client gzip tar attr)
 stack_packages=(gcc libc6-dev make "${sample_packages[@]}")
-test_packages=(openssl zstd util-linux procps time pgbouncer)
+test_packages=(openssl zstd util-linux procps time)
 
 # missing PACKAGE...: those that are not installed.
 missing() {
@@ -34,11 +34,21 @@ need() {
   [ ${#lacking[@]} -gt 0 ] || return 0
   if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     echo "installing ${lacking[*]}"
-    # The package would start a server on 5432; the scripts start their own.
+    # The packages would start a server on 5432, and a pooler; the scripts start their own.
+    local policy=/usr/sbin/policy-rc.d refused=
     mkdir -p "${cluster%/*}"
     [ -e "$cluster" ] || echo 'create_main_cluster = false' >"$cluster"
-    { apt-get update -qq && env "${quietly[@]}" apt-get install -y -qq --no-install-recommends "${lacking[@]}"; } >/dev/null ||
-      { echo "could not install; please run: apt-get install ${lacking[*]}" >&2; exit 1; }
+    if [ ! -e "$policy" ]; then
+      refused=$policy
+      printf '#!/bin/sh\nexit 101\n' >"$policy"
+      chmod 755 "$policy"
+    fi
+    { apt-get update -qq && env "${quietly[@]}" apt-get install -y -qq --no-install-recommends "${lacking[@]}"; } >/dev/null || {
+      [ -z "$refused" ] || rm -f "$refused"
+      echo "could not install; please run: apt-get install ${lacking[*]}" >&2
+      exit 1
+    }
+    [ -z "$refused" ] || rm -f "$refused"
     return 0
   fi
   mapfile -t lacking < <(

@@ -12,6 +12,8 @@ part "programs"
 need_build "${stack_packages[@]}" "${test_packages[@]}"
 mapfile -t extensions < <(extension_packages)
 need "${extensions[@]}"
+# Nobody else's machine gets a service that it did not have.
+[ "$(id -u)" -ne 0 ] || need pgbouncer
 need_temporary
 target=$(cargo metadata --format-version 1 --no-deps --offline | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
 not_tested=$target/tmp/not-tested

@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 
 use crate::host::{as_server, free_port, give_to_server, wait_for};
 use crate::server::{ADMIN, PASSWORD, PgServer};
+use crate::skipped::has;
 
 /// A pooler; ends with the value.
 pub struct Pooler {
@@ -15,8 +16,12 @@ pub struct Pooler {
 }
 
 impl Pooler {
-    /// Gives each transaction a session of the server, as its superuser.
-    pub fn before(server: &PgServer) -> Self {
+    /// Gives each transaction a session of the server, as its superuser; none where there is no PgBouncer.
+    pub fn before(server: &PgServer) -> Option<Self> {
+        let program = Path::new("/usr/sbin/pgbouncer");
+        if !has(program, "a pooler") {
+            return None;
+        }
         let port = free_port();
         let config = server.root().join("pgbouncer.ini");
         let password = PASSWORD.replace('\'', "''");
@@ -28,7 +33,7 @@ impl Pooler {
         );
         fs::write(&config, text).unwrap();
         give_to_server(&config);
-        let child = as_server(Path::new("/usr/sbin/pgbouncer"))
+        let child = as_server(program)
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -38,7 +43,7 @@ impl Pooler {
         wait_for("the pooler", || {
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
-        Self { child, port }
+        Some(Self { child, port })
     }
 
     /// Its TCP port.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 use crate::template::store;
 
@@ -12,6 +13,15 @@ pub fn is_root_for(what: &str) -> bool {
         note(&format!("{what} needs root"));
     }
     is_root
+}
+
+/// Whether a program is there. When it is not, `what` is noted as not tested.
+pub fn has(program: &Path, what: &str) -> bool {
+    let is_there = program.exists();
+    if !is_there {
+        note(&format!("{what} needs {}", program.display()));
+    }
+    is_there
 }
 
 /// Adds a line to `target/tmp/not-tested`, which `tests/run.sh` prints. A line is one write, so that tests at once do not mix theirs.
