@@ -13,6 +13,8 @@ rm -f /var/lib/dpkg/info/*.prerm /var/lib/dpkg/info/*.postrm
 dpkg --purge --force-all $installed >/dev/null 2>&1
 # What of util-linux and libxslt needs them.
 rm -f /usr/bin/su /usr/sbin/runuser /usr/bin/lslogins /usr/lib/*/libexslt.so*
+# Programs that only a build needs.
+rm -f /usr/bin/openssl /usr/bin/localedef
 # Its list of what is installed stays, for scanners; itself goes.
 dpkg-query -L dpkg | while read -r file; do [ ! -f "$file" ] || rm -f "$file"; done
 awk -v RS= -v ORS='\n\n' '!/^Package: dpkg\n/' /var/lib/dpkg/status >/tmp/status
