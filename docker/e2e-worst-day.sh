@@ -44,9 +44,10 @@ machine() {
   cd "$work/$1"
   docker compose up -d --wait keycloak-db db >/dev/null 2>&1 || fail "the databases did not start"
 }
-# install_backupd: beside the stack, by docs/install.md.
+# install_backupd: beside the stack, by docs/install.md, by somebody who starts the daemon whatever `check` says.
 install_backupd() {
-  page docs/install.md "From nothing to the first good set" | grep -v -e trigger -e status >"$work/install"
+  page docs/install.md "From nothing to the first good set" | grep -v -e trigger -e status | sed 's/ check && docker compose up / check; docker compose up /' >"$work/install"
+  grep -q ' check; ' "$work/install" || fail "docs/install.md has no line that checks, and starts the daemon"
   printf '%s\n' "$encoded" "$kc_password" >"$work/answers"
   bash -u "$work/install" <"$work/answers" >"$work/out" 2>&1 || { cat "$work/out"; fail "the commands of docs/install.md"; }
   backup=$project
