@@ -211,7 +211,7 @@ fn told(fault: &Fault, at: Where) -> (&'static str, Vec<String>) {
              its directory), or say --force.",
             at.either(
                 // Those that this project has: Compose stops none where one of the names is unknown, and everything where there is none.
-                &["docker compose config --services | grep -xE 'auth|rest|realtime|storage|meta|functions|keycloak' | xargs -r docker compose stop"],
+                &["docker compose config --services | grep -xE 'auth|rest|realtime|storage|meta|functions|supavisor|analytics|keycloak' | xargs -r docker compose stop"],
                 &[&at.restore("latest --force")],
             ),
         ),
