@@ -115,7 +115,8 @@ history="SELECT d FROM cron.job_run_details d WHERE start_time <= '$began'"
 sql newest "$history" | LC_ALL=C sort >"/tmp/$network.runs"
 [ "$(wc -l <"/tmp/$network.runs")" = "$runs" ] || fail "$(wc -l <"/tmp/$network.runs") runs of pg_cron's are back, not $runs"
 sql newest "$history" "$(sql newest "SELECT datname FROM pg_database WHERE datname LIKE 'postgres_before_%'")" | LC_ALL=C sort >"/tmp/$network.all"
-LC_ALL=C comm -23 "/tmp/$network.runs" "/tmp/$network.all" >"/tmp/$network.diff"
+# One that was at work when the set was made is marked by pg_cron itself as it starts on what came back.
+LC_ALL=C comm -23 "/tmp/$network.runs" "/tmp/$network.all" | { grep -v 'server restarted' || true; } >"/tmp/$network.diff"
 [ ! -s "/tmp/$network.diff" ] || { head "/tmp/$network.diff"; fail "runs of pg_cron's came back as they never were"; }
 rm -f "/tmp/$network".*
 say "all versions hold"

@@ -103,10 +103,6 @@ pub fn rewrite(set: &Path, manifest: &serde_json::Value) {
             file.as_str().unwrap()
         ));
     }
-    if let Some(census) = manifest.get("census") {
-        let sum = census["sha256"].as_str().unwrap();
-        sums.push_str(&format!("{sum}  {CENSUS}\n"));
-    }
     sums.push_str(&format!("{}  manifest.json\n", sha256(&path)));
     fs::write(set.join("SHA256SUMS"), sums).unwrap();
 }

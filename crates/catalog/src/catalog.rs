@@ -449,7 +449,8 @@ fn entry(
         Ok(manifest) => {
             let (failure, lack) = (failure(manifest), lacking(&path, manifest));
             let is_refused = lack.as_ref().is_some_and(|lack| lack.is_unread);
-            complete = !manifest.artifacts.is_empty() && (lack.is_none() || is_refused);
+            let is_there = lack.as_ref().is_none_or(|lack| lack.is_beside_the_data);
+            complete = !manifest.artifacts.is_empty() && (is_there || is_refused);
             unread = failure.is_none() && is_refused;
             failure
                 .or(lack.map(|lack| lack.words))

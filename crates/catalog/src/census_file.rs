@@ -13,14 +13,17 @@ use crate::census::Census;
 use crate::layout::CENSUS;
 use crate::manifest::{CensusFile, Manifest};
 
-/// Bytes of it that are read: some million objects.
-const BYTES_MOST: u64 = 512 * 1024 * 1024;
+/// Bytes of it, unpacked: some hundred thousand objects with all that is kept of them.
+const BYTES_MOST: u64 = 64 * 1024 * 1024;
 const GZIP: Compression = Compression::Gzip { level: 6 };
 
 impl CensusFile {
-    /// Writes it into `dir`, durably.
-    pub fn write(dir: &Path, censuses: &BTreeMap<String, Census>) -> io::Result<Self> {
+    /// Writes it into `dir`, durably; none where it would be larger than what is read.
+    pub fn write(dir: &Path, censuses: &BTreeMap<String, Census>) -> io::Result<Option<Self>> {
         let text = serde_json::to_vec(censuses)?;
+        if text.len() as u64 > BYTES_MOST {
+            return Ok(None);
+        }
         let encoding = Encoding {
             compression: GZIP,
             threads: 1,
@@ -28,10 +31,10 @@ impl CensusFile {
         let mut writer = ArtifactWriter::create(dir, CENSUS, encoding, std::sync::Arc::default())?;
         let proof = Finished::writing(&mut writer, &text)?;
         let written = writer.commit(proof)?;
-        Ok(Self {
+        Ok(Some(Self {
             bytes: written.bytes,
             sha256: written.sha256,
-        })
+        }))
     }
 
     /// Reads it from `dir`, whole. What differs from its digest is an error.
@@ -86,7 +89,7 @@ mod tests {
             ..Census::default()
         };
         let censuses = BTreeMap::from([("supabase".to_owned(), census)]);
-        let file = CensusFile::write(dir.path(), &censuses).unwrap();
+        let file = CensusFile::write(dir.path(), &censuses).unwrap().unwrap();
         assert_eq!(file.read(dir.path()).unwrap(), censuses);
         let other = CensusFile::write(dir.path(), &BTreeMap::new());
         assert!(other.is_err() || file.read(dir.path()).is_err());

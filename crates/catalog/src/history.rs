@@ -136,31 +136,37 @@ impl History {
     }
 
     /// Keeps what a look found that an earlier restore of a source in place had left: `Some` when there was something, and whether the
-    /// restored one is in use now. Needed where history has no end of it. Gives restores that turn out to have been none.
+    /// restored one is in use now. Needed where history has no end of it. `follow` is told first of restores that turn out to have been
+    /// none, and of those that stay: if it fails, or is cut off, nothing is kept, and the next look finds the same again.
     pub fn settle(
         &self,
         at: DateTime<Utc>,
         source: &str,
         into: &str,
         left: Option<bool>,
-    ) -> io::Result<Vec<Restoration>> {
-        let records = self.read()?;
+        follow: impl FnOnce(&[Restoration], &[Restoration]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut records = self.read()?;
         let in_use = match (begun(&records, source, into), left) {
             (Some(_), Some(in_use)) => in_use,
             // Nothing says that it was cut off.
             (Some(Begun::Untold), None) => true,
-            (Some(Begun::Failed), None) | (None, _) => return Ok(Vec::new()),
+            (Some(Begun::Failed), None) | (None, _) => return Ok(()),
         };
         let settled = Happening::RestoreSettled {
             source: source.to_owned(),
             into: into.to_owned(),
             in_use,
         };
-        self.append(at, &settled)?;
-        let after = self.restored()?;
         let mut lost = restored(&records);
+        records.push(Record {
+            at,
+            happening: settled.clone(),
+        });
+        let after = restored(&records);
         lost.retain(|one| !after.contains(one));
-        Ok(lost)
+        follow(&lost, &after)?;
+        self.append(at, &settled)
     }
 }
 

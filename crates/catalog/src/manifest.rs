@@ -214,16 +214,9 @@ impl Manifest {
 
     /// The names of the files that its set has.
     pub fn files(&self) -> impl Iterator<Item = &str> {
-        let written = self.sizes().map(|(file, _)| file);
-        written.chain([MANIFEST, SUMS])
-    }
-
-    /// The files that it knows the bytes of, with their number.
-    pub fn sizes(&self) -> impl Iterator<Item = (&str, u64)> {
-        let artifacts = self.artifacts.iter();
-        let artifacts = artifacts.map(|artifact| (artifact.file.as_str(), artifact.bytes));
-        let census = self.census.as_ref().map(|census| (CENSUS, census.bytes));
-        artifacts.chain(census)
+        let artifacts = self.artifacts.iter().map(|artifact| artifact.file.as_str());
+        let census = self.census.as_ref().map(|_| CENSUS);
+        artifacts.chain(census).chain([MANIFEST, SUMS])
     }
 
     /// Whether the run succeeded and its content was read back whole.
@@ -257,14 +250,12 @@ impl Manifest {
     }
 }
 
-/// The content of `SHA256SUMS`: a line an artifact, then the manifest's.
+/// The content of `SHA256SUMS`: a line an artifact, then the manifest's, which has the digest of the census: older readers know no more
+/// lines.
 pub fn sums_text(manifest: &Manifest, manifest_sha256: &str) -> String {
     let mut text = String::new();
     for artifact in &manifest.artifacts {
         text.push_str(&format!("{}  {}\n", artifact.sha256, artifact.file));
-    }
-    if let Some(census) = &manifest.census {
-        text.push_str(&format!("{}  {CENSUS}\n", census.sha256));
     }
     text.push_str(&format!("{manifest_sha256}  {MANIFEST}\n"));
     text

@@ -105,6 +105,8 @@ pub enum Event {
     Exchanging,
     /// An earlier restore into the same place had been cut off: what was there before is in use again.
     PutBack,
+    /// No earlier restore into the same place had left anything.
+    NothingLeft,
     /// Retention removed a set.
     SetRemoved {
         /// Its id.

@@ -478,3 +478,39 @@ fn what_is_not_read_is_not_damaged_and_the_last_set_with_all_its_files_stays() {
     stack.backupd(["prune"]).succeed();
     assert!(old.exists(), "it is all there is");
 }
+
+/// What tells what databases held is of use to a drill: without it a set is not good, and all that was backed up is there.
+#[test]
+fn a_set_without_its_census_is_kept_and_comes_back() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let set = stack.only_set();
+    let census = set.join("census.json.gz");
+    let kept = fs::read(&census).unwrap();
+    fs::remove_file(&census).unwrap();
+    let id = set.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(good(&stack), [false]);
+    let verified = stack.backupd(["verify", &id]).run();
+    assert_eq!(verified.code, Some(4), "{verified}");
+    assert!(
+        verified.stdout.contains("census.json.gz: missing"),
+        "{verified}"
+    );
+    let older = older(&set, Duration::days(400));
+    fs::remove_dir_all(&set).unwrap();
+    stack.backupd(["prune"]).succeed();
+    assert!(older.exists(), "the last set with all its data");
+    let id = older.file_name().unwrap().to_str().unwrap();
+    let arguments = [
+        "restore", id, "--yes", "--only", "supabase", "--into", "copy",
+    ];
+    let restored = stack.backupd(arguments).succeed();
+    assert!(restored.stdout.contains("goes on without"), "{restored}");
+    assert_eq!(
+        stack.server.table_hashes("copy"),
+        stack.server.table_hashes("postgres")
+    );
+    // Nothing was kept against it.
+    fs::write(older.join("census.json.gz"), kept).unwrap();
+    assert_eq!(good(&stack), [true]);
+}

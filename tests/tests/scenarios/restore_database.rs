@@ -1,7 +1,7 @@
 //! Databases come back whole and as they were, or what was there stays; nothing is ever lost.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -418,8 +418,8 @@ fn a_half_restored_database_is_not_backed_up() {
     assert!(stack.sets().is_empty() && Path::new(&stack.backups).is_dir());
 }
 
-/// On a terminal of its own, with what is typed.
-fn on_a_terminal(stack: &Stack, typed: &str) -> (bool, String) {
+/// On a terminal of its own, with what is typed, behind what happens while the question stands there.
+fn on_a_terminal(stack: &Stack, typed: &str, meanwhile: impl FnOnce()) -> (bool, String) {
     let call = format!(
         "{} restore latest --only supabase",
         tests::backupd::binary().display()
@@ -431,30 +431,56 @@ fn on_a_terminal(stack: &Stack, typed: &str) -> (bool, String) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(format!("{typed}\n").as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
+    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    while !text.ends_with(b"to go on: ") && output.read(&mut byte).unwrap() > 0 {
+        text.push(byte[0]);
+    }
+    meanwhile();
+    input.write_all(format!("{typed}\n").as_bytes()).unwrap();
+    output.read_to_end(&mut text).unwrap();
+    let status = child.wait().unwrap();
     (
-        output.status.success(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
+        status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
     )
+}
+
+/// What was read for the plan is read again, behind however long somebody thought.
+#[test]
+fn a_file_that_changes_behind_the_plan_is_not_restored() {
+    let stack = Stack::new();
+    stack.backupd(["run"]).succeed();
+    let dump = stack.only_set().join("supabase_db.sql.gz");
+    let before = stack.server.table_hashes("postgres");
+    let forge = || {
+        let text = String::from_utf8(tests::set::unzipped(&dump)).unwrap();
+        assert!(text.contains('@'));
+        let forged = dump.with_extension("");
+        fs::write(&forged, text.replacen('@', "%", 1)).unwrap();
+        let zipped = tests::host::command("gzip").arg("-f").arg(&forged).status();
+        assert!(zipped.unwrap().success());
+    };
+    let (done, text) = on_a_terminal(&stack, "postgres", forge);
+    assert!(
+        !done && text.contains("supabase_db.sql.gz is not what its manifest says"),
+        "{text}"
+    );
+    assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
+    assert_eq!(stack.server.table_hashes("postgres"), before);
 }
 
 #[test]
 fn a_person_types_the_databases_name() {
     let stack = Stack::new();
     stack.backupd(["run"]).succeed();
-    let (done, text) = on_a_terminal(&stack, "yes");
+    let (done, text) = on_a_terminal(&stack, "yes", || ());
     assert!(
         !done && text.contains("Type postgres to go on") && text.contains("nothing was touched"),
         "{text}"
     );
     assert_eq!(stack.server.databases(), ["keycloak", "postgres"]);
-    let (done, text) = on_a_terminal(&stack, "postgres");
+    let (done, text) = on_a_terminal(&stack, "postgres", || ());
     assert!(
         done && text.contains("the database before is kept as"),
         "{text}"

@@ -201,7 +201,7 @@ impl Observer for Progress {
                 }
             }),
             // The step's name and the command's words say it.
-            Event::Exchanging | Event::PutBack => {}
+            Event::Exchanging | Event::PutBack | Event::NothingLeft => {}
             Event::SetRemoved { set } => self.above(|| info!(%set, "retention removed a set")),
         }
     }

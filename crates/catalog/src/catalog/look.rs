@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::layout::SUMS;
+use crate::layout::{CENSUS, SUMS};
 use crate::manifest::{Manifest, ManifestError};
 
 /// What is wanting.
@@ -15,16 +15,25 @@ pub(super) struct Lack {
     pub words: String,
     /// Whether the disk refused to tell, so that nothing is known.
     pub is_unread: bool,
+    /// Whether all that was backed up is there: what is wanting is of use to a drill alone.
+    pub is_beside_the_data: bool,
 }
 
 /// What names and sizes beside the manifest find wanting.
 pub(super) fn lacking(path: &Path, manifest: &Manifest) -> Option<Lack> {
     let missing = |file: &str| format!("{file} is missing");
     let sums = look(path, SUMS, missing(SUMS), |_| true);
-    sums.or_else(|| {
-        manifest.sizes().find_map(|(file, written)| {
-            let words = format!("{file} has not the size it was written with");
-            look(path, file, words, |bytes| bytes == written)
+    let sized = |(file, written): (&str, u64)| {
+        let words = format!("{file} has not the size it was written with");
+        look(path, file, words, |bytes| bytes == written)
+    };
+    let artifacts = manifest.artifacts.iter();
+    let mut artifacts = artifacts.map(|artifact| (artifact.file.as_str(), artifact.bytes));
+    sums.or_else(|| artifacts.find_map(sized)).or_else(|| {
+        let census = manifest.census.as_ref()?;
+        Some(Lack {
+            is_beside_the_data: true,
+            ..sized((CENSUS, census.bytes))?
         })
     })
 }
@@ -35,10 +44,12 @@ fn look(dir: &Path, file: &str, wrong: String, is_right: impl Fn(u64) -> bool) -
         Ok(_) => Some(Lack {
             words: wrong,
             is_unread: false,
+            is_beside_the_data: false,
         }),
         Err(error) => Some(Lack {
             words: format!("{file}: {error}"),
             is_unread: is_refused(&error),
+            is_beside_the_data: false,
         }),
     }
 }

@@ -143,9 +143,22 @@ fn a_restore_without_an_end_is_in_use_until_somebody_finds_otherwise() {
             history.append(set(12).time(), happening).unwrap();
         }
         let before = history.restored().unwrap();
-        let settle = |into: &str| history.settle(set(12).time(), "supabase", into, left);
+        let settle = |into: &str| {
+            let mut gone = Vec::new();
+            let follow = |lost: &[Restoration], after: &[Restoration]| {
+                assert!(lost.iter().all(|one| !after.contains(one)));
+                gone.extend(lost.to_vec());
+                Ok(())
+            };
+            history.settle(set(12).time(), "supabase", into, left, follow)?;
+            Ok::<_, io::Error>(gone)
+        };
         assert_eq!(settle("rescue").unwrap(), [], "of another database");
         assert_eq!(history.restored().unwrap(), before);
+        // What could not be followed is found again.
+        let refuse = |_: &[Restoration], _: &[Restoration]| Err(io::Error::other("no"));
+        let _ = history.settle(set(12).time(), "supabase", "postgres", left, refuse);
+        assert_eq!(history.restored().unwrap(), before, "{lines:?}");
         let lost = settle("postgres").unwrap();
         let after = history.restored().unwrap();
         assert_eq!(after, vec![one.clone(); usize::from(in_use)], "{lines:?}");

@@ -300,9 +300,15 @@ async fn fill(
     ledger.forget_objects();
     ledger.begin("manifest");
     manifest.steps.clone_from(&ledger.records);
+    let mut notes = Vec::new();
     let written = in_place(|| {
         if !censuses.is_empty() {
-            manifest.census = Some(CensusFile::write(&partial.dir, &censuses)?);
+            manifest.census = CensusFile::write(&partial.dir, &censuses)?;
+            if manifest.census.is_none() {
+                notes.push(
+                    "the census is too large to be kept: a drill compares rows alone".to_owned(),
+                );
+            }
         }
         manifest.write(&partial.dir)
     });
@@ -311,7 +317,7 @@ async fn fill(
             message: format!("manifest.json could not be written: {error}"),
             ..Failure::default()
         }),
-        Vec::new(),
+        notes,
     );
     verify(config, found, partial, manifest, ledger, cancel).await
 }

@@ -83,7 +83,11 @@ pub(crate) fn sweep(catalog: &Catalog, history: &History) -> std::io::Result<Vec
 
 /// A run that was killed when its set had its name, or whose history could not be written, has told nobody. The set tells: it is the
 /// newest, and newer than any that history knows.
-fn tell_lost_run(catalog: &Catalog, history: &History, known: &[Record]) -> std::io::Result<()> {
+pub(crate) fn tell_lost_run(
+    catalog: &Catalog,
+    history: &History,
+    known: &[Record],
+) -> std::io::Result<()> {
     let now = clock::now();
     let Some(newest) = catalog.newest(now)? else {
         return Ok(());

@@ -16,7 +16,7 @@ use stream::artifact::Meter;
 use stream::blocking::in_place;
 use tokio_util::sync::CancellationToken;
 
-use super::verify::verify_set;
+use super::verify::{keep as keep_verdict, verify_set};
 use crate::caught::caught;
 use crate::clock;
 use crate::event::{Event, Observer};
@@ -111,15 +111,6 @@ fn keep(root: &Path, report: &DrillReport, observer: &dyn Observer) {
     };
     let kept = report.write(root).and_then(|()| {
         let history = History::open(root)?;
-        // What was found damaged by reading counts as it does when `verify` finds it.
-        if !report.read_back.is_empty() {
-            let verified = Happening::SetVerified {
-                set: report.set,
-                whole: false,
-                problems: report.read_back.clone(),
-            };
-            history.append(clock::now(), &verified)?;
-        }
         history.append(clock::now(), &happening)
     });
     if let Err(error) = kept {
@@ -179,6 +170,16 @@ async fn read_back(
     let report = tell_while(work, observer, step, &meter, Some(expected))
         .await
         .map_err(|_| DrillError::Interrupted)?;
+    // What was found damaged by reading counts as it does when `verify` finds it.
+    if report.is_damaged()
+        && let Err(error) = in_place(|| keep_verdict(request.backup_dir, manifest.set, &report))
+    {
+        warn(
+            observer,
+            "drill",
+            format!("the verdict could not be kept: {error}"),
+        );
+    }
     let told = |problem: &Problem| format!("{}: {}", problem.file, problem.what);
     // A fault of the disk or of a program is no fault of the set.
     let unread = report

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use catalog::history::{Happening, History};
 use catalog::layout::{CENSUS, MANIFEST, SUMS};
-use catalog::manifest::{Manifest, sums_text};
+use catalog::manifest::{CensusFile, Manifest, sums_text};
 use catalog::set::SetId;
 use stream::blocking::in_place;
 use stream::read::{hash_file, read_regular};
@@ -50,21 +50,9 @@ pub async fn verify_artifacts(
 ) -> Result<(), Interrupted> {
     for artifact in &manifest.artifacts {
         let path = dir.join(&artifact.file);
-        match in_place(|| fs::symlink_metadata(&path)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                report.tell(&artifact.file, Flaw::Missing, "missing");
-                continue;
-            }
-            Err(error) => {
-                let words = format!("cannot be read: {error}");
-                report.tell(&artifact.file, Flaw::Unread, words);
-                continue;
-            }
-            Ok(found) if !found.is_file() => {
-                report.tell(&artifact.file, Flaw::Missing, "is not a regular file");
-                continue;
-            }
-            Ok(_) => {}
+        if let Err((flaw, words)) = in_place(|| looked_at(&path)) {
+            report.tell(&artifact.file, flaw, words);
+            continue;
         }
         let kind = kind_of(artifact);
         let read = kind.read_back(&path, artifact, reading, report).await;
@@ -77,13 +65,39 @@ pub async fn verify_artifacts(
         report.files += 1;
     }
     if let Some(census) = &manifest.census {
-        match in_place(|| census.read(dir)) {
-            Ok(_) => report.bytes += census.bytes,
-            Err(error) => report.tell(CENSUS, flaw_of(&error), error.to_string()),
-        }
-        report.files += 1;
+        in_place(|| verify_census(dir, census, report));
     }
     Ok(())
+}
+
+/// Its digest tells; whoever uses it reads what it says.
+fn verify_census(dir: &Path, census: &CensusFile, report: &mut Report) {
+    match looked_at(&dir.join(CENSUS)) {
+        Err((flaw, words)) => return report.tell(CENSUS, flaw, words),
+        Ok(()) => report.files += 1,
+    }
+    match hash_file(&dir.join(CENSUS)) {
+        Ok((bytes, sha256)) if (bytes, &sha256) == (census.bytes, &census.sha256) => {
+            report.bytes += bytes;
+        }
+        Ok((_, sha256)) => {
+            let words = format!("SHA-256 is {sha256}, the manifest says {}", census.sha256);
+            report.tell(CENSUS, Flaw::Damaged, words);
+        }
+        Err(error) => report.tell(CENSUS, flaw_of(&error), format!("cannot be read: {error}")),
+    }
+}
+
+/// A regular file is there, as names tell.
+fn looked_at(path: &Path) -> Result<(), (Flaw, String)> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err((Flaw::Missing, "missing".to_owned()))
+        }
+        Err(error) => Err((Flaw::Unread, format!("cannot be read: {error}"))),
+        Ok(found) if !found.is_file() => Err((Flaw::Missing, "is not a regular file".to_owned())),
+        Ok(_) => Ok(()),
+    }
 }
 
 /// Keeps the verdict on a finished set, so that one that was found damaged no longer counts as good.

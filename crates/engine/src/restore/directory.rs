@@ -5,10 +5,12 @@ use std::path::Path;
 
 use catalog::accepted::Accepted;
 use catalog::catalog::Catalog;
+use catalog::history::History;
 use catalog::identity::Identity;
 use catalog::lock::{Lock, LockError};
 
 use crate::clock;
+use crate::keep::sweep::tell_lost_run;
 
 /// How a backup directory is held.
 #[derive(Debug)]
@@ -21,10 +23,19 @@ pub enum Held {
 
 /// Holds it: no run may take a half-restored database for a whole one.
 pub fn hold(dir: &Path) -> Result<Held, LockError> {
-    if Catalog::open(dir).is_err() {
+    let Ok(catalog) = Catalog::open(dir) else {
         return Ok(Held::ReadOnly);
+    };
+    let lock = Lock::acquire(dir, clock::now(), "a restore")?;
+    // It comes behind the runs before it, also behind one that could not say so. Where that cannot be written now, the next run does.
+    let told = History::open(dir).and_then(|history| {
+        let known = history.read()?;
+        tell_lost_run(&catalog, &history, &known)
+    });
+    if let Err(error) = told {
+        tracing::warn!(%error, "the history does not have the last run");
     }
-    Lock::acquire(dir, clock::now(), "a restore").map(Held::Locked)
+    Ok(Held::Locked(lock))
 }
 
 /// What was restored into is what the sets are of from now on: no run takes it for a stranger.

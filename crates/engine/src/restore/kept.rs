@@ -65,6 +65,12 @@ impl<'a> InPlace<'a> {
         }
     }
 
+    fn settle(&self, left: Option<bool>) {
+        if let Err(error) = settle(self.dir, self.source, &self.into, left) {
+            warn(self.listener, self.source, error.to_string());
+        }
+    }
+
     /// Keeps its end.
     pub fn end(&self, duration_ms: u64, error: Option<String>) -> Result<(), NotKept> {
         let is_well = error.is_none();
@@ -102,11 +108,9 @@ impl Observer for InPlace<'_> {
                 let is_told = append(self.dir, &restoring).is_ok();
                 self.told.store(is_told, Ordering::Relaxed);
             }
-            Event::PutBack => {
-                if let Err(error) = settle(self.dir, self.source, &self.into, Some(false)) {
-                    warn(self.listener, self.source, error.to_string());
-                }
-            }
+            Event::PutBack => self.settle(Some(false)),
+            // Else what this restore leaves, if it is cut off, would be taken for that of one before, of which history has no end.
+            Event::NothingLeft => self.settle(None),
             _ => {}
         }
         self.listener.on(event);
@@ -119,21 +123,19 @@ pub fn settle(dir: &Path, label: &str, into: &str, left: Option<bool>) -> Result
     let Ok(history) = History::open(dir) else {
         return Ok(());
     };
-    let settled = history
-        .settle(clock::now(), label, into, left)
-        .and_then(|lost| {
-            if lost.is_empty() {
-                return Ok(());
-            }
-            let (catalog, restored) = (Catalog::open_read_only(dir)?, history.restored()?);
-            let anomalies = |set| {
-                let manifest = catalog.manifest(set);
-                manifest.map_or(Vec::new(), |manifest| manifest.anomalies)
-            };
-            Accepted::update(dir, |accepted| {
-                accepted.unmend(&lost, &restored, anomalies);
-            })
-        });
+    let settled = history.settle(clock::now(), label, into, left, |lost, restored| {
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let catalog = Catalog::open_read_only(dir)?;
+        let anomalies = |set| {
+            let manifest = catalog.manifest(set);
+            manifest.map_or(Vec::new(), |manifest| manifest.anomalies)
+        };
+        Accepted::update(dir, |accepted| {
+            accepted.unmend(lost, restored, anomalies);
+        })
+    });
     settled.map_err(|source| NotKept::Earlier {
         label: label.to_owned(),
         source,
@@ -165,5 +167,43 @@ fn append(dir: &Path, happening: &Happening) -> io::Result<()> {
         Ok(history) => history.append(clock::now(), happening),
         // A copy that cannot be written to has none.
         Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A restore that was killed behind its last statement has no end in history, and is in use.
+    #[test]
+    fn a_restore_settles_the_one_before_it_when_that_left_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        Catalog::open(dir.path()).unwrap();
+        let set: SetId = "20261120T020000Z".parse().unwrap();
+        let silent = |_: &Event| {};
+        let restore = |events: &[Event]| {
+            let into = "postgres".to_owned();
+            let restore = InPlace::new(dir.path(), &silent, set, "supabase", into);
+            for event in events {
+                restore.on(event);
+            }
+        };
+        let lines = || History::open(dir.path()).unwrap().read().unwrap();
+        restore(&[Event::NothingLeft, Event::Exchanging]);
+        assert_eq!(lines().len(), 1);
+        // This one is killed while it loads; what it left is put back by the next.
+        restore(&[Event::NothingLeft]);
+        restore(&[Event::PutBack]);
+        let found: Vec<Happening> = lines().into_iter().map(|line| line.happening).collect();
+        assert!(
+            matches!(
+                found.as_slice(),
+                [
+                    Happening::Restoring { .. },
+                    Happening::RestoreSettled { in_use: true, .. }
+                ]
+            ),
+            "{found:?}"
+        );
     }
 }

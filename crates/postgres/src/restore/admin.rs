@@ -136,6 +136,18 @@ impl Admin {
             .collect())
     }
 
+    /// Whether the database of this number has the name, and no mark of a restore, whoever owns it by now.
+    pub async fn is_complete(&self, name: &str, oid: u32) -> Result<bool, ServerError> {
+        let query = format!(
+            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_database d WHERE d.oid = {oid} AND d.datname = {} AND NOT EXISTS (
+               SELECT FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
+               WHERE s.setdatabase = d.oid AND s.setrole = 0 AND pg_catalog.starts_with(c, {}))",
+            literal(name),
+            literal(&format!("{MARK}="))
+        );
+        Ok(self.server.number(&query).await? == 1)
+    }
+
     /// The sessions in a database, each kind in words; the clients' apart from the server's own workers.
     pub async fn sessions(&self, name: &str) -> Result<Sessions, ServerError> {
         let mut sessions = Sessions::default();

@@ -27,6 +27,8 @@ pub struct Place {
     pub name: String,
     /// The name that it is loaded under.
     pub fresh: String,
+    /// The new database's own number, which no name and no mark changes.
+    pub oid: u32,
     origin: String,
     beside: bool,
 }
@@ -45,9 +47,10 @@ impl Place {
             return Err(refusal);
         }
         let present = admin.look(name).await?;
-        let place = Self {
+        let mut place = Self {
             name: name.to_owned(),
             fresh: fresh_name(name, origin),
+            oid: 0,
             origin: origin.to_owned(),
             beside,
         };
@@ -55,7 +58,10 @@ impl Place {
             .create(admin, creation(&place.fresh), present.as_ref())
             .await
         {
-            Ok(note) => Ok((place, note)),
+            Ok((oid, note)) => {
+                place.oid = oid;
+                Ok((place, note))
+            }
             Err(error) => {
                 // Most often it is not there; else its name tells the next restore what it is.
                 let _ = admin.drop(&place.fresh).await;
@@ -69,7 +75,7 @@ impl Place {
         admin: &Admin,
         as_dumped: Option<String>,
         present: Option<&Present>,
-    ) -> Result<Option<String>, RestoreError> {
+    ) -> Result<(u32, Option<String>), RestoreError> {
         let server = &admin.server;
         let fresh = ident(&self.fresh);
         let as_present = present.map_or_else(
@@ -105,7 +111,12 @@ impl Place {
             literal(&self.name)
         );
         server.execute(&marks).await?;
-        Ok(note)
+        let number = format!(
+            "SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_database WHERE datname = {}",
+            literal(&self.fresh)
+        );
+        let oid = u32::try_from(server.number(&number).await?).unwrap_or_default();
+        Ok((oid, note))
     }
 
     /// Gives the new database its name; the present one, if there is one, is moved aside in the same transaction, and its new name is

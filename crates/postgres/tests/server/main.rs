@@ -9,6 +9,7 @@ mod connections;
 mod digests;
 mod dumps;
 mod loads;
+mod places;
 mod private;
 mod scratch;
 

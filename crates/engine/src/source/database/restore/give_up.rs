@@ -45,7 +45,10 @@ pub(super) async fn give_up(
     let back = loop {
         let undone = async {
             let admin = connect(&request.dsns, request.name).await?;
-            let is_complete = done.completing && is_complete(&admin, request.name).await?;
+            let is_complete = match done.completing {
+                Some(oid) => is_complete(&admin, request.name, oid).await?,
+                None => false,
+            };
             if !is_complete {
                 admin.undo(request.name).await?;
             }
@@ -104,8 +107,7 @@ pub(super) async fn give_up(
 
 /// Whether the new database has its name and no mark: what marked it has gone in the transaction that ends a restore. Sessions that the
 /// server has not yet ended may still be in it.
-async fn is_complete(admin: &Admin, name: &str) -> Result<bool, RestoreError> {
+async fn is_complete(admin: &Admin, name: &str, oid: u32) -> Result<bool, RestoreError> {
     admin.end_orphans(name).await?;
-    let present = admin.look(name).await?;
-    Ok(present.is_some_and(|present| present.mark.is_none()))
+    Ok(admin.is_complete(name, oid).await?)
 }

@@ -106,8 +106,8 @@ pub(crate) struct Progress {
     pub server_major: u32,
     /// Roles that the server lacks and is not given.
     pub roles_lacking: Vec<String>,
-    /// Whether the last transaction was begun: where its answer is lost, the marks tell whether it came to its end.
-    pub completing: bool,
+    /// The new database, when the last transaction was begun: where its answer is lost, the server tells whether that came to its end.
+    pub completing: Option<u32>,
 }
 
 impl Progress {
@@ -191,7 +191,7 @@ impl Job<'_> {
         self.bring_what_acts(major, cron_here, held, done, cancel)
             .await?;
         interrupted(cancel)?;
-        done.completing = true;
+        done.completing = Some(place.oid);
         place
             .complete(&admin, done.aside.as_deref(), &self.last_statements(done))
             .await

@@ -71,9 +71,13 @@ pub async fn restore_database(
         .undo(request.name)
         .await
         .map_err(DatabaseRestoreError::Refused)?;
-    if !notes.is_empty() {
-        observer.on(&Event::PutBack);
-    }
+    observer.on(if notes.is_empty() {
+        &Event::NothingLeft
+    } else {
+        &Event::PutBack
+    });
+    notes.extend(plan.note.clone());
+    plan.is_unchanged().await?;
     if !request.beside && !request.force {
         in_the_way(&admin, request.name)
             .await

@@ -13,6 +13,7 @@ use postgres::words::listed;
 use stream::blocking::in_place;
 
 use super::job::PG_CRON;
+use super::prepared::unknown;
 use super::request::DatabaseRequest;
 use crate::finding::{Check, Fault, Place};
 use crate::hint;
@@ -105,11 +106,7 @@ async fn extensions(
         Ok(held) => held,
         Err(error) => {
             let fault = Fault::Damaged(request.entry.id);
-            return Ok(Some(Check::obstacle(
-                request.label,
-                error.to_string(),
-                fault,
-            )));
+            return Ok(Some(Check::warning(request.label, unknown(&error), fault)));
         }
     };
     let Some(census) = held.get(request.label) else {

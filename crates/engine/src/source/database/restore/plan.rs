@@ -11,7 +11,7 @@ use postgres::server::ServerError;
 use serde::Serialize;
 
 use super::error::DatabaseRestoreError;
-use super::prepared::Prepared;
+use super::prepared::{Checked, Prepared, check_files};
 use super::request::DatabaseRequest;
 
 /// What a restore will do.
@@ -54,8 +54,23 @@ pub struct RestorePlan<'a> {
     pub(super) artifact: &'a Artifact,
     /// The artifact's file, which is what was made.
     pub(super) file: PathBuf,
+    pub(super) roles: &'a Artifact,
+    pub(super) roles_file: PathBuf,
     pub(super) script: RolesScript,
     pub(super) census: Option<Census>,
+    /// Why there is none, where there should be one.
+    pub(super) note: Option<String>,
+}
+
+impl RestorePlan<'_> {
+    /// Whether the files are still those that were read: a person may have thought for long, and databases before this one took their time.
+    pub(super) async fn is_unchanged(&self) -> Result<(), DatabaseRestoreError> {
+        check_files(vec![
+            (self.file.clone(), self.artifact.clone()),
+            (self.roles_file.clone(), self.roles.clone()),
+        ])
+        .await
+    }
 }
 
 /// Plans a restore. Changes nothing.
@@ -63,7 +78,11 @@ pub async fn plan<'a>(
     request: &'a DatabaseRequest<'a>,
 ) -> Result<RestorePlan<'a>, DatabaseRestoreError> {
     let prepared = Prepared::find(request).await?;
-    let (script, census) = prepared.check().await?;
+    let Checked {
+        script,
+        census,
+        note,
+    } = prepared.check().await?;
     let server = |error: ServerError| DatabaseRestoreError::Refused(error.into());
     let admin = &prepared.admin;
     let present = admin.look(request.name).await.map_err(server)?;
@@ -102,7 +121,10 @@ pub async fn plan<'a>(
         told,
         artifact: prepared.artifact,
         file: prepared.path(prepared.artifact),
+        roles: prepared.roles,
+        roles_file: prepared.path(prepared.roles),
         script,
         census,
+        note,
     })
 }

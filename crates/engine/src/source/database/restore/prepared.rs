@@ -1,10 +1,10 @@
 //! A database of a set, found and read, before anything is touched.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use catalog::artifact::{Artifact, Kind};
 use catalog::census::Census;
-use catalog::layout::CENSUS;
 use catalog::manifest::Manifest;
 use postgres::restore::admin::Admin;
 use postgres::restore::roles::RolesScript;
@@ -58,12 +58,13 @@ impl<'a> Prepared<'a> {
         })
     }
 
-    pub fn path(&self, artifact: &Artifact) -> std::path::PathBuf {
+    pub fn path(&self, artifact: &Artifact) -> PathBuf {
         self.request.entry.path.join(&artifact.file)
     }
 
-    /// The dump and the roles are the files that were made, and so is what tells what the database held.
-    pub async fn check(&self) -> Result<(RolesScript, Option<Census>), DatabaseRestoreError> {
+    /// The dump and the roles are the files that were made. What tells what the database held is of less weight: where that cannot be read,
+    /// it is as in a set without.
+    pub async fn check(&self) -> Result<Checked, DatabaseRestoreError> {
         let (label, dir) = (
             self.request.label.to_owned(),
             self.request.entry.path.clone(),
@@ -73,18 +74,8 @@ impl<'a> Prepared<'a> {
             (self.path(self.artifact), self.artifact.clone()),
             (self.path(self.roles), self.roles.clone()),
         ];
+        check_files(files.to_vec()).await?;
         let read = tokio::task::spawn_blocking(move || {
-            for (path, artifact) in &files {
-                let different = |reason: String| DatabaseRestoreError::Different {
-                    file: artifact.file.to_string(),
-                    reason,
-                };
-                let (bytes, sha256) = hash_file(path)
-                    .map_err(|error| different(format!("it cannot be read: {error}")))?;
-                if bytes != artifact.bytes || sha256 != artifact.sha256 {
-                    return Err(different("its size or digest is another".to_owned()));
-                }
-            }
             let (path, roles) = &files[1];
             let script = read_script(path, roles, &files[0].1).map_err(|error| {
                 DatabaseRestoreError::Different {
@@ -94,11 +85,15 @@ impl<'a> Prepared<'a> {
             })?;
             let held =
                 manifest.map_or_else(|| Ok(BTreeMap::new()), |manifest| manifest.censuses(&dir));
-            let mut held = held.map_err(|error| DatabaseRestoreError::Different {
-                file: CENSUS.to_owned(),
-                reason: error.to_string(),
-            })?;
-            Ok((script, held.remove(&label)))
+            let (census, note) = match held {
+                Ok(mut held) => (held.remove(&label), None),
+                Err(error) => (None, Some(unknown(&error))),
+            };
+            Ok(Checked {
+                script,
+                census,
+                note,
+            })
         });
         read.await.unwrap_or_else(|panic| {
             Err(DatabaseRestoreError::Unusable {
@@ -107,6 +102,48 @@ impl<'a> Prepared<'a> {
             })
         })
     }
+}
+
+/// Files are those that were made.
+pub(super) async fn check_files(
+    files: Vec<(PathBuf, Artifact)>,
+) -> Result<(), DatabaseRestoreError> {
+    let reading = tokio::task::spawn_blocking(move || {
+        for (path, artifact) in &files {
+            let different = |reason: String| DatabaseRestoreError::Different {
+                file: artifact.file.to_string(),
+                reason,
+            };
+            let (bytes, sha256) = hash_file(path)
+                .map_err(|error| different(format!("it cannot be read: {error}")))?;
+            if bytes != artifact.bytes || sha256 != artifact.sha256 {
+                return Err(different("its size or digest is another".to_owned()));
+            }
+        }
+        Ok(())
+    });
+    reading.await.unwrap_or_else(|panic| {
+        Err(DatabaseRestoreError::Different {
+            file: "the set".to_owned(),
+            reason: panic.to_string(),
+        })
+    })
+}
+
+/// What was read of a set.
+pub(super) struct Checked {
+    pub script: RolesScript,
+    /// What the database held, where that is known.
+    pub census: Option<Census>,
+    /// Why not, where it should be.
+    pub note: Option<String>,
+}
+
+/// Said where a census cannot be used.
+pub(super) fn unknown(error: &std::io::Error) -> String {
+    format!(
+        "{error}: what an extension brought, and whether there was a schema public, is not known; the restore goes on without"
+    )
 }
 
 /// The databases of a set.
