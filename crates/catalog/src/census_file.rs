@@ -14,7 +14,7 @@ use crate::layout::CENSUS;
 use crate::manifest::{CensusFile, Manifest};
 
 /// Bytes of it, unpacked: some hundred thousand objects with all that is kept of them.
-const BYTES_MOST: u64 = 64 * 1024 * 1024;
+const BYTES_MOST: u64 = 32 * 1024 * 1024;
 const GZIP: Compression = Compression::Gzip { level: 6 };
 
 impl CensusFile {
@@ -101,5 +101,31 @@ mod tests {
             std::fs::write(&path, damaged).unwrap();
             assert!(file.read(dir.path()).is_err(), "byte {at}");
         }
+    }
+    #[test]
+    fn no_more_is_written_or_unpacked_than_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let census = Census {
+            facets: vec!["x".repeat(usize::try_from(BYTES_MOST).unwrap())],
+            ..Census::default()
+        };
+        let large = BTreeMap::from([("supabase".to_owned(), census)]);
+        assert_eq!(CensusFile::write(dir.path(), &large).unwrap(), None);
+        let encoding = Encoding {
+            compression: GZIP,
+            threads: 1,
+        };
+        let meter = std::sync::Arc::default();
+        let mut writer = ArtifactWriter::create(dir.path(), CENSUS, encoding, meter).unwrap();
+        let text = serde_json::to_vec(&large).unwrap();
+        let proof = Finished::writing(&mut writer, &text).unwrap();
+        let written = writer.commit(proof).unwrap();
+        let file = CensusFile {
+            bytes: written.bytes,
+            sha256: written.sha256,
+        };
+        assert!(written.bytes < 1024 * 1024);
+        let error = file.read(dir.path()).unwrap_err().to_string();
+        assert!(error.starts_with("unpacks to more than"), "{error}");
     }
 }
