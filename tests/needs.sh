@@ -25,6 +25,17 @@ extension_packages() {
   printf '%s\n' "postgresql-${major:-*}-cron" "postgresql-${major:-*}-postgis-3"
 }
 
+# start_no_service: until this subshell ends, however it does, packages start none. What a killed one left is ours to remove, too.
+start_no_service() {
+  policy=/usr/sbin/policy-rc.d
+  [ ! -e "$policy" ] || grep -q "by backupd's tests" "$policy" || return 0
+  trap 'rm -f "$policy"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  printf '#!/bin/sh\n# While packages are installed by backupd'"'"'s tests.\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+}
+
 # need PACKAGE...: installs Debian packages that are missing, when it may. Otherwise it asks once, for everything that demo and tests need.
 need() {
   local lacking cluster=/etc/postgresql-common/createcluster.conf
@@ -35,20 +46,12 @@ need() {
   if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     echo "installing ${lacking[*]}"
     # The packages would start a server on 5432, and a pooler; the scripts start their own.
-    local policy=/usr/sbin/policy-rc.d refused=
     mkdir -p "${cluster%/*}"
     [ -e "$cluster" ] || echo 'create_main_cluster = false' >"$cluster"
-    if [ ! -e "$policy" ]; then
-      refused=$policy
-      printf '#!/bin/sh\nexit 101\n' >"$policy"
-      chmod 755 "$policy"
-    fi
-    { apt-get update -qq && env "${quietly[@]}" apt-get install -y -qq --no-install-recommends "${lacking[@]}"; } >/dev/null || {
-      [ -z "$refused" ] || rm -f "$refused"
-      echo "could not install; please run: apt-get install ${lacking[*]}" >&2
-      exit 1
-    }
-    [ -z "$refused" ] || rm -f "$refused"
+    (
+      start_no_service
+      apt-get update -qq && env "${quietly[@]}" apt-get install -y -qq --no-install-recommends "${lacking[@]}"
+    ) >/dev/null || { echo "could not install; please run: apt-get install ${lacking[*]}" >&2; exit 1; }
     return 0
   fi
   mapfile -t lacking < <(

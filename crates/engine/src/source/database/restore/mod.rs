@@ -64,6 +64,7 @@ pub async fn restore_database(
     observer.on(&Event::StepStarted {
         step: format!("{} check", request.label),
     });
+    plan.is_unchanged().await?;
     let admin = connect(&request.dsns, request.name)
         .await
         .map_err(DatabaseRestoreError::Refused)?;
@@ -77,7 +78,6 @@ pub async fn restore_database(
         &Event::PutBack
     });
     notes.extend(plan.note.clone());
-    plan.is_unchanged().await?;
     if !request.beside && !request.force {
         in_the_way(&admin, request.name)
             .await
